@@ -17,9 +17,12 @@ PlimsollError
 │       └── Cancelled       nobody is there to tell
 ├── UserError               mend a file or a command line; printed without a traceback, exit code 2
 │   ├── SpecError           a service file: names file, line, key, what was expected
+│   ├── SpecErrors          all that is wrong with one or more service files: many SpecErrors
 │   └── ModelLoadError      a model file: names file and line where known
 └── HostError               this machine or cluster refused: a port is taken, a process won't start
 """
+
+from collections.abc import Iterable
 
 from plimsoll.core.outcome import Outcome
 
@@ -106,6 +109,14 @@ class SpecError(UserError):
         self.message, self.file, self.line, self.key = message, file, line, key
         place = f"{file}:{line}" if line else file
         super().__init__("  ".join(part for part in (place, f"{key}: {message}" if key else message) if part))
+
+
+class SpecErrors(UserError):
+    """Everything that is wrong, not only the first: `errors` is never empty, `str()` is one line for each."""
+
+    def __init__(self, errors: Iterable[SpecError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(str(error) for error in self.errors))
 
 
 class ModelLoadError(UserError):

@@ -1,0 +1,47 @@
+"""From what stands on a command line to service files and their text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from plimsoll.core.errors import UserError
+
+_MARK = "plimsoll.dev/"  # every document of ours names it in apiVersion; a compose file beside it does not
+_SUFFIXES = frozenset({".yaml", ".yml"})
+
+
+def service_files(paths: Sequence[Path], *, folder: Path | None = None) -> list[Path]:
+    """Absolute paths of the files that `paths` name, each once. A folder stands for all service files directly in it;
+    no paths stand for `folder` (default: the current one). Raises UserError where one is missing or has none."""
+    found: list[Path] = []
+    for path in paths or [folder or Path()]:
+        if path.is_dir():
+            found += _in_folder(path, named=bool(paths))
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UserError(f"{path}: no such file or folder")
+    return list(dict.fromkeys(file.absolute() for file in found))
+
+
+def _in_folder(folder: Path, *, named: bool) -> list[Path]:
+    candidates = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+    files = [path for path in candidates if path.stem == "service" or _MARK in read_text(path)]
+    if not files:
+        where = str(folder) if named else "this folder"
+        raise UserError(f"no service file in {where}; name one, or make one with: plimsoll init python NAME")
+    return files
+
+
+def read_text(path: Path) -> str:
+    """Raises UserError for what cannot be read as UTF-8 text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def documents(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """(text, absolute path) of each service file, for the admin API, which reads no files itself."""
+    return [(read_text(file), file) for file in service_files(paths)]

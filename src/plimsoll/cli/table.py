@@ -1,0 +1,153 @@
+"""`plimsoll status`: one row a service, and below it what a reader would ask next.
+
+`rows` and `notes` are plain text from one ServiceStatus of the admin API; only `render` knows rich.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from plimsoll.core.outcome import CLIENTS_DOING, ERRORS
+from plimsoll.core.units import format_bytes
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+COLUMNS = ("SERVICE", "REVISION", "READY", "REQ/S", "P50 (BUDGET)", "P95 (BUDGET)", "P99 (BUDGET)", "ERRORS (BUDGET)", "PHASE")  # fmt: skip
+_PHASE_STYLES = {"Ready": "green", "Progressing": "cyan", "Degraded": "yellow", "Failed": "red"}
+LOG_LINES = 5
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Three figures at most: `0.62ms`, `18ms`, `1.2s`; `-` for what nobody measured yet."""
+    if seconds is None:
+        return "-"
+    value = seconds * 1000
+    if value >= 1000:
+        return f"{seconds:.2g}s" if seconds < 10 else f"{seconds:.0f}s"
+    return f"{value:.0f}ms" if value >= 10 else f"{value:.1f}ms" if value >= 1 else f"{value:.2f}ms"
+
+
+def share(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value * 100:.3g}%"
+
+
+def error_share(outcomes: Mapping[str, int]) -> float | None:
+    """Errors over everything but what the client got wrong; None before the first request."""
+    counted = sum(count for outcome, count in outcomes.items() if outcome not in CLIENTS_DOING)
+    if not counted:
+        return None
+    return sum(count for outcome, count in outcomes.items() if outcome in ERRORS) / counted
+
+
+def rate(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _against(text: str, budget: str, over: bool) -> tuple[str, bool]:
+    return (f"{text} ({budget})" if budget != "-" else text) + ("!" if over else ""), over
+
+
+def cells(status: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """One row: (text, style) by column. A figure over its budget ends in `!`, also where there are no colours."""
+    budget, latency = status.get("budget") or {}, status.get("latency") or {}
+    row = [
+        (str(status["name"]), "bold"),
+        (f"{status.get('revision_number') or '-'} {status.get('revision') or ''}".rstrip(), ""),
+        (ready(status), ""),
+        (rate(status.get("requests_per_s")), ""),
+    ]
+    for key in ("p50_s", "p95_s", "p99_s"):
+        seen, allowed = latency.get(key), budget.get(key)
+        over = seen is not None and allowed is not None and seen > allowed
+        text, over = _against(milliseconds(seen), milliseconds(allowed), over)
+        row.append((text, "red" if over else ""))
+    errors, allowed = error_share(status.get("outcomes") or {}), budget.get("error_rate")
+    over = errors is not None and allowed is not None and errors > allowed
+    text, over = _against(share(errors), share(allowed), over)
+    row.append((text, "red" if over else ""))
+    phase = str(status.get("phase", ""))
+    row.append((phase, _PHASE_STYLES.get(phase, "")))
+    return row
+
+
+def ready(status: Mapping[str, Any]) -> str:
+    replicas = status.get("replicas") or {}
+    return f"{replicas.get('ready', 0)}/{replicas.get('wanted', 0)}"
+
+
+def notes(status: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(text, style) lines below the table: what went wrong, what to change, what this place can't honour."""
+    lines: list[tuple[str, str]] = []
+    if status.get("message") and status.get("phase") != "Ready":
+        lines.append((str(status["message"]), _PHASE_STYLES.get(str(status.get("phase")), "")))
+    for instance in status.get("instances") or []:
+        if instance.get("phase") not in {"failed", "backing_off"}:
+            continue
+        reason = instance.get("reason") or "ended without a word"
+        if reason not in str(status.get("message") or ""):
+            lines.append((f"{instance['id']}: {reason}", "red"))
+        lines += [(f"  | {line}", "dim") for line in list(instance.get("log_tail") or [])[-LOG_LINES:]]
+    lines += [(f"hint: {hint}", "yellow") for hint in status.get("hints") or []]
+    lines += [(f"not honoured here: {key}", "dim") for key in status.get("not_honoured") or []]
+    return lines
+
+
+def instance_cells(instance: Mapping[str, Any]) -> list[str]:
+    """One replica's row of `status NAME`."""
+    lag, rss = instance.get("loop_lag_p99_s"), instance.get("rss_bytes")
+    return [
+        str(instance.get("id", "")),
+        str(instance.get("phase", "")),
+        str(instance.get("pid") or "-"),
+        str(instance.get("restarts", 0)),
+        str(instance.get("in_flight", 0) or 0),
+        str(instance.get("queued", 0) or 0),
+        format_bytes(rss) if rss else "-",
+        milliseconds(lag),
+        service_time(instance.get("service_time")),
+    ]
+
+
+INSTANCE_COLUMNS = ("REPLICA", "PHASE", "PID", "RESTARTS", "IN FLIGHT", "QUEUED", "MEMORY", "LOOP LAG", "BATCH OF n TAKES")
+
+
+def service_time(learned: Mapping[str, Any] | None) -> str:
+    if not learned or not learned.get("samples"):
+        return "-"
+    return f"{milliseconds(learned.get('a_s'))} + n x {milliseconds(learned.get('c_s'))}"
+
+
+def render(statuses: Iterable[Mapping[str, Any]], *, instances: bool = False) -> "RenderableType":
+    """`instances` adds a row a replica."""
+    from rich.console import Group
+    from rich.text import Text
+
+    statuses = list(statuses)
+    parts: list[RenderableType] = [_grid(COLUMNS, [cells(status) for status in statuses])]
+    for status in statuses:
+        lines = notes(status)
+        if lines:
+            parts.append(Text())
+        for number, (text, style) in enumerate(lines):
+            name = f"{status['name']}  " if number == 0 else " " * (len(status["name"]) + 2)
+            parts.append(Text(name, "bold") + Text(text, style))
+        if instances and status.get("instances"):
+            rows = [[(text, "") for text in instance_cells(instance)] for instance in status["instances"]]
+            parts += [Text(), _grid(INSTANCE_COLUMNS, rows)]
+    return Group(*parts)
+
+
+def _grid(columns: Iterable[str], rows: list[list[tuple[str, str]]]) -> "RenderableType":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(text, style) for text, style in row))
+    return table

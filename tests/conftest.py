@@ -1,0 +1,29 @@
+"""For every test: what was skipped and how to get it, and in CI no skip for want of a server or library."""
+
+import os
+
+import pytest
+
+# What CI has installed (scripts/install-servers.sh, the dev extra): a test that skips for one of these there
+# would hide that it no longer runs.
+IN_CI = ("nginx", "wrk", "curl", "onnxruntime", "scikit-learn", "sklearn", "skops", "httpx", "build", "vader")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if any(name in reason.lower() for name in IN_CI):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, but CI has it: {reason}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.write_sep("-", "skipped, and how to get it (all at once: scripts/install-servers.sh, make .venv)")
+        reasons = {report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr) for report in skipped}
+        for reason in sorted(reasons):
+            terminalreporter.write_line(reason)

@@ -1,0 +1,74 @@
+"""`plimsoll serve`: one replica, no gateway, in its own process: what a container runs as PID 1."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def serve(env, tmp_path):
+    started = []
+
+    def start(*args):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "plimsoll.cli.main", "serve", *map(str, args)],
+            cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+        process.stdout.close()
+
+
+def test_one_replica_answers_and_drains_on_sigterm(serve, service, free_port):
+    port = free_port()
+    process = serve(service() / "service.yaml", "--port", port)
+    line = process.stdout.readline()
+    assert f"localhost:{port}" in line or f"127.0.0.1:{port}" in line, line
+
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", "/mood", b"3")
+    response = connection.getresponse()
+    assert (response.status, json.loads(response.read())) == (200, {"version": 1, "value": 3})
+    connection.request("POST", "/v2/models/mood/infer", b"{}")
+    assert connection.getresponse().read()
+    connection.close()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+def test_several_services_need_a_choice(serve, service, free_port):
+    folder = service("one")
+    text = (folder / "service.yaml").read_text()
+    (folder / "service.yaml").write_text(text + "---\n" + text.replace("one", "two"))
+    process = serve(folder / "service.yaml", "--port", free_port())
+    assert process.wait(20) == 2
+    assert "choose one with --service: one, two" in process.stdout.read()
+
+
+def test_a_taken_port_and_a_broken_model_are_clear_lines(serve, service, free_port, echo):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        process = serve(service() / "service.yaml", "--port", taken.getsockname()[1])
+        assert process.wait(20) == 2
+        assert process.stdout.read().startswith("error: port ")
+    broken = service("broken", model=echo + "\n1 / 0\n")
+    process = serve(broken / "service.yaml", "--port", free_port())
+    assert process.wait(20) == 2
+    told = process.stdout.read()
+    assert "model.py:" in told
+    assert "ZeroDivisionError" in told
+    assert "Traceback" not in told.splitlines()[0]

@@ -1,0 +1,77 @@
+"""Save a file while `up` runs: a new revision without a failed request, or a line that says what is wrong."""
+
+import json
+
+
+def test_a_saved_model_takes_over_without_a_failed_request(up, service, echo, load):
+    folder = service()
+    running = up(folder).ready()
+    traffic = load(running.port, "/mood", {"n": 1})
+    traffic.more(20)
+    (folder / "model.py").write_text(echo.replace("VERSION = 1", "VERSION = 2"))
+    line = running.line(r"rev 2 ready in")
+    assert "model.py changed" in line
+    assert "rev 1 drained, 0 requests failed" in line
+    traffic.more(20)
+    traffic.stop()
+    assert traffic.failures == []
+    versions = [answer["version"] for answer in traffic.answers]
+    assert set(versions) == {1, 2}
+    assert versions[-1] == 2
+    assert running.status("mood")["revision_number"] == 2
+
+
+def test_a_broken_save_stands_in_the_terminal_while_the_old_one_serves(up, service, echo, load):
+    folder = service()
+    running = up(folder).ready()
+    traffic = load(running.port, "/mood", 1, connections=2)
+    traffic.more(5)
+    (folder / "model.py").write_text(echo.replace("def predict(self, batch):", "def predict(self, batch)"))
+    line = running.line(r"FAILED")
+    assert "rev 2 FAILED" in line
+    assert "model.py:9 SyntaxError" in line
+    assert "(rev 1 keeps serving)" in line
+    traffic.more(10)
+    (folder / "model.py").write_text(echo.replace("VERSION = 1", "VERSION = 3"))
+    running.line(r"rev 3 ready in")
+    traffic.more(10)
+    traffic.stop()
+    assert traffic.failures == []
+    assert traffic.answers[-1]["version"] == 3
+
+
+def test_a_typo_in_the_service_file_is_told_and_nothing_changes(up, service):
+    folder = service()
+    running = up(folder).ready()
+    text = (folder / "service.yaml").read_text()
+    (folder / "service.yaml").write_text(text + "  scaling: {maxReplica: 2}\n")
+    assert "did you mean maxReplicas?" in running.line(r"service\.yaml:7")
+    assert running.post("/mood", 1)[0] == 200
+    assert running.status("mood")["revision_number"] == 1
+
+
+def test_a_changed_service_file_is_applied(up, service):
+    folder = service(spec="  scaling: {minReplicas: 1}\n")
+    running = up(folder).ready()
+    text = (folder / "service.yaml").read_text()
+    (folder / "service.yaml").write_text(text.replace("minReplicas: 1", "minReplicas: 2"))
+    assert running.cli("scale", "mood", "auto").returncode == 0
+    assert running.status("mood")["replicas"]["wanted"] in {1, 2}
+
+
+def test_a_new_route_serves_after_a_save(up, service, until):
+    folder = service()
+    running = up(folder).ready()
+    text = (folder / "service.yaml").read_text()
+    (folder / "service.yaml").write_text(text.replace("/mood", "/feeling"))
+    until(lambda: running.post("/feeling", 1)[0] == 200)
+    until(lambda: running.post("/mood", 1)[0] == 404)
+
+
+def test_no_watch_means_no_watch(up, service, echo):
+    folder = service()
+    running = up(folder, "--no-watch").ready()
+    (folder / "model.py").write_text(echo.replace("VERSION = 1", "VERSION = 2"))
+    applied = json.loads(running.cli("apply", folder / "service.yaml", "--json").stdout)["applied"]
+    assert [(one["name"], one["revision_number"], one["failed"]) for one in applied] == [("mood", 2, None)]
+    assert running.post("/mood", 1)[2]["version"] == 2

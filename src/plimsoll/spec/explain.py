@@ -1,0 +1,252 @@
+"""From pydantic's errors to ours: file, line, dotted key, what was expected, the nearest known key.
+
+Works on any model class of `parts`: the known keys, and where else a misplaced key belongs, are read from its fields.
+"""
+
+import difflib
+import typing
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from plimsoll.core.errors import SpecError, SpecErrors
+from plimsoll.spec import later
+from plimsoll.spec.origin import Origin, dotted
+from plimsoll.spec.values import shown
+
+M = TypeVar("M", bound=BaseModel)
+Path = tuple[str | int, ...]
+
+_DEEPEST = 64
+_MOST_PROBLEMS = 100  # of one document: nobody reads more, and each costs a search for the nearest key
+
+
+def validated(kind: type[M], data: object, origin: Origin) -> M:
+    """Raises SpecErrors. A key without a value is a problem of its own, not the same as one left out."""
+    empty: list[Path] = []
+    data = _without_nulls(data, (), empty)
+    problems = [
+        origin.problem(dotted(path), _empty(kind, path))
+        for path in empty
+        if not any(part in {"labels", "annotations"} for part in path[:-1])
+    ]
+    problems += [
+        origin.problem(dotted(path), "expected text, not null; put it in quotes or remove it")
+        for path in empty
+        if any(part in {"labels", "annotations"} for part in path[:-1])
+    ]
+    try:
+        service = kind.model_validate(data)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False)[:_MOST_PROBLEMS]:
+            if detail["type"] == "missing" and detail["loc"] in empty:
+                continue
+            problems.append(_problem(kind, detail, origin))
+        raise SpecErrors(problems) from None
+    if problems:
+        raise SpecErrors(problems)
+    return service
+
+
+def _without_nulls(data: object, path: Path, empty: list[Path]) -> object:
+    if len(path) > _DEEPEST:
+        return data
+    if isinstance(data, dict):
+        kept = {}
+        for key, value in data.items():
+            if value is None:
+                empty.append((*path, key if isinstance(key, str) else repr(key)))
+            else:
+                kept[key] = _without_nulls(value, (*path, key), empty)
+        return kept
+    if isinstance(data, list):
+        return [_without_nulls(value, (*path, index), empty) for index, value in enumerate(data)]
+    return data
+
+
+def _empty(kind: type[BaseModel], path: Path) -> str:
+    """A key without a value: `labels:` and nothing below."""
+    parent = _model_at(kind, path[:-1])
+    key = str(path[-1])
+    if parent is not None and key not in _keys(parent):
+        return _unknown(kind, path)
+    below = _model_at(kind, path)
+    return f"has no value; expected {_listed(_keys(below))}" if below else "has no value; give it one or remove the key"
+
+
+def _problem(kind: type[BaseModel], detail: ErrorDetails, origin: Origin) -> SpecError:
+    context: dict[str, Any] = detail.get("ctx", {})
+    path: Path = detail["loc"]
+    for part in context.get("at", ()):
+        path = path[:-1] if part == ".." else (*path, part)
+    return origin.problem(dotted(path), _message(kind, path, detail, context))
+
+
+def _message(kind: type[BaseModel], path: Path, detail: ErrorDetails, context: dict[str, Any]) -> str:
+    given = detail["input"]
+    match detail["type"]:
+        case "at":
+            return str(context["message"])
+        case "value_error":
+            return str(context["error"])
+        case "extra_forbidden":
+            return _unknown(kind, path)
+        case "missing":
+            return f"missing; expected {_expected(kind, path)}"
+        case "literal_error":
+            return _not_one_of(kind, path, given)
+        case "greater_than_equal":
+            if _is_later(path, given):
+                return f"{given} is {later.NOT_YET}; expected {context['ge']} or more"
+            return f"{given} is too small; expected {context['ge']} or more"
+        case other:
+            return _wrong_type(kind, path, other, given) or f"{detail['msg']}; expected {_expected(kind, path)}"
+
+
+def _wrong_type(kind: type[BaseModel], path: Path, problem: str, given: object) -> str:
+    match problem:
+        case "string_type":
+            return f"expected text, not {_named(given)}" + ("; put it in quotes" if _scalar(given) else "")
+        case "int_type" | "int_from_float":
+            hint = "; write it without quotes" if isinstance(given, str) and given.isdecimal() else ""
+            return f"expected a whole number, not {_named(given)}{hint}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            known = _keys(_model_at(kind, path))
+            return f"expected a mapping{' with ' + _listed(known) if known else ''}, not {_named(given)}"
+        case "tuple_type":
+            return f"expected a list (lines that start with '- '), not {_named(given)}"
+        case "string_pattern_mismatch":
+            return f"{shown(given)} doesn't fit; expected {_expected(kind, path)}"
+    return ""
+
+
+def _unknown(kind: type[BaseModel], path: Path) -> str:
+    key, parent = str(path[-1]), path[:-1]
+    coming = later.KEYS.get(dotted(part for part in parent if isinstance(part, str)), frozenset())
+    if key in coming:
+        return later.NOT_YET
+    known = _keys(_model_at(kind, parent))
+    by_letters = {_letters(name): name for name in known}
+    if _letters(key) in by_letters:
+        return f"unknown key; did you mean {by_letters[_letters(key)]}?"
+    elsewhere = [
+        dotted((*place, key)) for place, model in _walk(kind) if place != _names(parent) and key in _keys(model)
+    ]
+    if elsewhere:
+        return f"unknown key here; did you mean {' or '.join(elsewhere[:2])}?"
+    near = difflib.get_close_matches(key[:63], [*known, *sorted(coming)], n=1, cutoff=0.6)
+    if near and near[0] in coming:
+        return f"unknown key; {near[0]}, which is nearest, is {later.NOT_YET}"
+    return f"unknown key; did you mean {near[0]}?" if near else f"unknown key; expected {_listed(known)}"
+
+
+def _not_one_of(kind: type[BaseModel], path: Path, given: object) -> str:
+    allowed = _literals(kind, path)
+    if _is_later(path, given):
+        return f"{given} is {later.NOT_YET}; expected {_listed(allowed)}"
+    by_letters = {_letters(name): name for name in allowed}
+    text = given if isinstance(given, str) else ""
+    near = [by_letters[_letters(text)]] if _letters(text) in by_letters else []
+    near = near or difflib.get_close_matches(text[:63], allowed, n=1, cutoff=0.6)
+    hint = f"; did you mean {near[0]}?" if near and len(allowed) > 1 else ""
+    return f"{shown(given)} is not {'one of ' if len(allowed) > 1 else ''}{_listed(allowed)}{hint}"
+
+
+def _is_later(path: Path, given: object) -> bool:
+    values = later.VALUES.get(dotted(_names(path)), frozenset())
+    return isinstance(given, str | int) and not isinstance(given, bool) and given in values
+
+
+def _letters(key: str) -> str:
+    return key.lower().replace("_", "").replace("-", "")
+
+
+def _names(path: Path) -> Path:
+    return tuple(part for part in path if isinstance(part, str))
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}" if names else "nothing here"
+
+
+def _scalar(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def _named(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"the number {shown(value)}"
+    if isinstance(value, str):
+        return shown(value)
+    return "a list" if isinstance(value, list | tuple) else "a mapping" if isinstance(value, dict) else "this"
+
+
+# The shape of the model classes.
+
+
+def _keys(model: type[BaseModel] | None) -> list[str]:
+    return [] if model is None else [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _field_type(model: type[BaseModel], key: str) -> Any:
+    for name, field in model.model_fields.items():
+        if (field.alias or name) == key:
+            return field.annotation
+    return None
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _model_at(kind: type[BaseModel], path: Path) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = kind
+    for part in path:
+        if isinstance(part, str):
+            model = next(_models_in(_field_type(model, part)), None) if model is not None else None
+    return model
+
+
+def _walk(kind: type[BaseModel], path: Path = ()) -> Iterator[tuple[Path, type[BaseModel]]]:
+    yield path, kind
+    for key in _keys(kind):
+        for below in _models_in(_field_type(kind, key)):
+            yield from _walk(below, (*path, key))
+
+
+def _literals(kind: type[BaseModel], path: Path) -> list[str]:
+    names = _names(path)
+    model = _model_at(kind, names[:-1])
+    found: list[str] = []
+
+    def collect(annotation: Any) -> None:
+        if typing.get_origin(annotation) is typing.Literal:
+            found.extend(str(value) for value in typing.get_args(annotation))
+            return
+        for argument in typing.get_args(annotation):
+            collect(argument)
+
+    if model is not None and names:
+        collect(_field_type(model, str(names[-1])))
+    return found
+
+
+def _expected(kind: type[BaseModel], path: Path) -> str:
+    """What belongs at a key: its values, the keys below it, or its description."""
+    allowed, below = _literals(kind, path), _model_at(kind, path)
+    if allowed or below is not None:
+        return _listed(allowed) if allowed else f"a mapping with {_listed(_keys(below))}"
+    names = _names(path)
+    model = _model_at(kind, names[:-1])
+    for name, field in model.model_fields.items() if model is not None and names else ():
+        if (field.alias or name) == names[-1]:
+            text = (field.description or "a value").rstrip(".")
+            return text[0].lower() + text[1:]
+    return "a value"

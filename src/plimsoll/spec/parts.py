@@ -1,0 +1,291 @@
+"""The fields of a `ModelService`, each with its default, its meaning, and the checks that need more than one of them.
+
+Text stays text here (`p99: 100ms`), as in Kubernetes' own objects; `service.ModelService` gives plain numbers. A check
+over several fields runs where the last of them is read, so that it still runs when an unrelated field is wrong.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.alias_generators import to_camel
+
+from plimsoll.core.units import parse_duration, parse_quantity
+from plimsoll.spec.formats import PICKLE_SUFFIXES, Format, check_path, guess_format, is_import, suffix_of
+from plimsoll.spec.values import (
+    Annotations,
+    Cores,
+    DnsLabel,
+    Duration,
+    Host,
+    Labels,
+    Memory,
+    PositiveDuration,
+    RequirementText,
+    RoutePath,
+    Share,
+    Window,
+    problem_at,
+)
+
+
+class Part(BaseModel):
+    """camelCase outside, immutable, nothing converted silently, no unknown keys."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, strict=True)
+
+
+class Metadata(Part):
+    """Who the service is."""
+
+    name: DnsLabel = Field(
+        description="The service's name, a DNS label: its model name at /v2/models/NAME, in metrics, logs and commands."
+    )
+    namespace: DnsLabel | None = Field(
+        default=None, description="The Kubernetes namespace. A laptop has none and says so. Default: the cluster's."
+    )
+    labels: Labels = Field(default_factory=dict, description="Labels, as Kubernetes has them. Default: none.")
+    annotations: Annotations = Field(
+        default_factory=dict, description="Free text for people and tools. Plimsoll reads none of it. Default: none."
+    )
+
+
+class ModelSource(Part):
+    """What is served."""
+
+    format: Format | None = Field(
+        default=None,
+        description="How the model is run: Python, ONNX or SKLearn. Default: guessed from the path: .py, a folder with "
+        "model.py or package.module:Class is Python, .onnx is ONNX, .skops, .pkl, .pickle and .joblib are SKLearn.",
+    )
+    path: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="A file or folder, relative to this file, or package.module:Class for a class to import.",
+    )
+    class_name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="The class in a Python file. Default: the only class that has a predict method.",
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _path_tells_the_format(cls, path: str, info: ValidationInfo) -> str:
+        check_path(path)
+        if "format" in info.data and info.data["format"] is None:
+            guess_format(path)
+        return path
+
+    @field_validator("class_name")
+    @classmethod
+    def _only_python_has_classes(cls, name: str | None, info: ValidationInfo) -> str | None:
+        path = info.data.get("path")
+        if name is None or path is None or "format" not in info.data:
+            return name
+        if (info.data["format"] or guess_format(path)) != "Python":
+            raise ValueError("only a Python model has a class; remove className")
+        if is_import(path):
+            raise ValueError("the path names its class already; remove className")
+        return name
+
+
+class Runtime(Part):
+    """How the model runs."""
+
+    requirements: Annotated[tuple[RequirementText, ...], Field(strict=False)] = Field(
+        default=(), description="What the model imports, as PEP 508 requirements: numpy>=2.0. Default: none."
+    )
+    isolation: Literal["Thread", "Process"] = Field(
+        default="Thread",
+        description="Where predict runs. Thread is faster; Process suits a model that holds the interpreter lock, and "
+        "can be replaced when it hangs.",
+    )
+    predict_timeout: PositiveDuration = Field(
+        default="10s", description="A call of predict that takes longer counts as hung, and its replica is replaced."
+    )
+    load_timeout: PositiveDuration = Field(
+        default="60s", description="A model that hasn't loaded and warmed up by then has failed."
+    )
+    unsafe_formats: Annotated[tuple[Literal["Pickle"], ...], Field(strict=False)] = Field(
+        default=(),
+        description="Pickle allows .pkl, .pickle and .joblib files, which run any code they hold when loaded.",
+    )
+
+
+class Route(Part):
+    """A path of the service's own, which takes plain JSON."""
+
+    path: RoutePath = Field(
+        description="An absolute path, matched exactly. /v1, /v2 and /metrics belong to the server's protocols."
+    )
+    host: Host | None = Field(default=None, description="The Host header it holds for. Default: any.")
+
+
+class Latency(Part):
+    """Quantiles of the time from a request's head to the last byte of its answer."""
+
+    p50: PositiveDuration | None = Field(
+        default=None, description="Half of the answers come sooner. Default: no budget."
+    )
+    p95: PositiveDuration | None = Field(
+        default=None, description="95% of the answers come sooner. Default: no budget."
+    )
+    p99: PositiveDuration | None = Field(
+        default=None,
+        description="99% of the answers come sooner; what batching, admission and scaling aim at. Default: no budget.",
+    )
+
+    @field_validator("p95", "p99")
+    @classmethod
+    def _quantiles_rise(cls, value: str | None, info: ValidationInfo) -> str | None:
+        for lower in ("p95", "p50"):
+            other = info.data.get(lower)
+            if value is not None and other is not None and parse_duration(value) < parse_duration(other):
+                raise ValueError(f"{value} is below the {lower} of {other}; expected {other} or more")
+        return value
+
+
+class Budget(Part):
+    """What the service allows itself, counted over the window."""
+
+    window: Window = Field(default="5m", description="The time over which quantiles and errors are counted.")
+    latency: Latency = Field(default_factory=Latency, description="The latency budget. Default: none.")
+    error_rate: Share | None = Field(
+        default=None,
+        description="The share of requests that may be shed, expire, find no replica, lose theirs or fail in the model "
+        "over everything but what clients got wrong: 0.1%. Default: no budget.",
+    )
+
+
+class Scaling(Part):
+    """How many replicas run."""
+
+    min_replicas: int = Field(default=1, ge=1, description="The fewest replicas.")
+    max_replicas: int | None = Field(default=None, ge=1, description="The most replicas. Default: minReplicas.")
+    hold: Duration = Field(
+        default="30s",
+        description="How long a request without a deadline of its own may wait for a first replica when none is ready.",
+    )
+
+    @field_validator("max_replicas")
+    @classmethod
+    def _max_is_not_below_min(cls, most: int | None, info: ValidationInfo) -> int | None:
+        least = info.data.get("min_replicas", 1)
+        if most is not None and most < least:
+            raise ValueError(f"{most} is below minReplicas; expected {least} or more")
+        return most
+
+
+class Requests(Part):
+    """What a replica is given."""
+
+    cpu: Cores | None = Field(
+        default=None,
+        description='CPU cores, also how many threads a model computes with: "1", 500m. Default: limits.cpu, else "1".',
+    )
+    memory: Memory | None = Field(default=None, description="Memory set aside: 512Mi. Default: limits.memory.")
+
+
+class Limits(Part):
+    """What a replica can't exceed."""
+
+    cpu: Cores | None = Field(default=None, description="CPU cores. Default: no limit.")
+    memory: Memory | None = Field(
+        default=None, description="A replica that uses more is ended and its service says so: 1Gi. Default: no limit."
+    )
+
+
+class Resources(Part):
+    """A replica's share of the machine."""
+
+    requests: Requests = Field(default_factory=Requests, description="What a replica is given.")
+    limits: Limits = Field(default_factory=Limits, description="What a replica can't exceed. Default: no limits.")
+
+    @field_validator("limits")
+    @classmethod
+    def _limits_cover_requests(cls, limits: Limits, info: ValidationInfo) -> Limits:
+        requests = info.data.get("requests")
+        for key in ("cpu", "memory"):
+            low, high = getattr(requests, key, None), getattr(limits, key)
+            if low is not None and high is not None and parse_quantity(high) < parse_quantity(low):
+                problem_at((key,), f"{high} is below the request of {low}; expected {low} or more")
+        return limits
+
+
+class Batching(Part):
+    """How requests are joined into one call of predict."""
+
+    max_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="The most items in one call. Default: what the model takes and the latency budget lets in.",
+    )
+    linger: Duration = Field(
+        default="0s", description="How long a free model waits for more requests. 0s: it never waits."
+    )
+
+
+class ServiceSpec(Part):
+    """The whole of a service."""
+
+    model: ModelSource = Field(description="What is served.")
+    runtime: Runtime = Field(default_factory=Runtime, validate_default=True, description="How the model runs.")
+    retry: Literal["Once", "Never"] = Field(
+        default="Once",
+        description="Whether a request whose replica died is tried on another. Never for a model with side effects.",
+    )
+    routes: Annotated[tuple[Route, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Paths of the service's own that take plain JSON, beside /v2/models/NAME. Default: none.",
+    )
+    budget: Budget = Field(default_factory=Budget, description="What the service allows itself.")
+    timeout: PositiveDuration | None = Field(
+        default=None,
+        description="When an answer is worthless: nothing is computed then. Default: twice the p99 budget, else 60s.",
+    )
+    scaling: Scaling = Field(default_factory=Scaling, description="How many replicas run.")
+    replicas: int | None = Field(
+        default=None, ge=0, description="A manual override of the replica count. Default: scaling decides."
+    )
+    resources: Resources = Field(default_factory=Resources, description="A replica's share of the machine.")
+    batching: Batching = Field(default_factory=Batching, description="How requests are joined into one call.")
+
+    @field_validator("runtime")
+    @classmethod
+    def _pickles_are_allowed_aloud(cls, runtime: Runtime, info: ValidationInfo) -> Runtime:
+        model = info.data.get("model")
+        if model is not None and "Pickle" not in runtime.unsafe_formats and suffix_of(model.path) in PICKLE_SUFFIXES:
+            message = "a pickle runs any code it holds when loaded; save the model with skops, or allow it: "
+            problem_at(("..", "model", "path"), message + "runtime: {unsafeFormats: [Pickle]}")
+        return runtime
+
+    @field_validator("routes")
+    @classmethod
+    def _routes_differ(cls, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+        seen: dict[tuple[str, str | None], int] = {}
+        for index, route in enumerate(routes):
+            first = seen.setdefault((route.path, route.host), index)
+            if first != index:
+                problem_at((index, "path"), f"{route.path} is the same route as routes[{first}]; remove one")
+        return routes
+
+    @field_validator("timeout")
+    @classmethod
+    def _timeout_covers_p99(cls, timeout: str | None, info: ValidationInfo) -> str | None:
+        p99 = _p99(info)
+        if timeout is not None and p99 is not None and parse_duration(timeout) < parse_duration(p99):
+            raise ValueError(f"{timeout} is below the p99 budget of {p99}; expected {p99} or more")
+        return timeout
+
+    @field_validator("batching")
+    @classmethod
+    def _linger_leaves_time(cls, batching: Batching, info: ValidationInfo) -> Batching:
+        p99 = _p99(info)
+        if p99 is not None and parse_duration(batching.linger) >= parse_duration(p99):
+            problem_at(("linger",), f"{batching.linger} uses up the p99 budget of {p99}; expected less")
+        return batching
+
+
+def _p99(info: ValidationInfo) -> str | None:
+    budget = info.data.get("budget")
+    return budget.latency.p99 if isinstance(budget, Budget) else None

@@ -59,7 +59,11 @@ def _missing_of_extra(found: Distribution, extra: str) -> list[str]:
     missing = []
     for text in found.requires or []:
         needed = Requirement(text)
-        if needed.marker is None or needed.marker.evaluate({"extra": ""}) or not needed.marker.evaluate({"extra": extra}):
+        if (
+            needed.marker is None
+            or needed.marker.evaluate({"extra": ""})
+            or not needed.marker.evaluate({"extra": extra})
+        ):
             continue
         try:
             if not needed.specifier.contains(distribution(needed.name).version, prereleases=True):

@@ -7,6 +7,7 @@
 Codecs hold no state of a request and may be called from any thread.
 """
 
+import functools
 from collections.abc import Hashable
 from typing import Protocol
 
@@ -50,6 +51,7 @@ class Codec(Protocol):
         ...
 
 
+@functools.cache
 def codec_named(name: str) -> Codec:
     """`oip`, `kserve_v1` or `plain`; KeyError for another."""
     from plimsoll.wire import kserve_v1, oip, plain  # they import Decoded from here

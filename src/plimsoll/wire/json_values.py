@@ -11,35 +11,17 @@ from typing import Any
 import msgspec
 
 from plimsoll.core.errors import ModelFailed
+from plimsoll.wire.tensor_json import json_hook
 
-
-def _to_plain(value: object) -> Any:
-    """msgspec's `enc_hook`: called for what it doesn't know."""
-    tolist = getattr(value, "tolist", None)  # numpy arrays and scalars, torch tensors, pandas Series
-    if callable(tolist):
-        plain = tolist()
-        if type(plain) is not type(value):
-            return plain
-    dump = getattr(value, "model_dump", None)  # pydantic
-    if callable(dump):
-        return dump()
-    to_dict = getattr(value, "to_dict", None)  # pandas DataFrame
-    if callable(to_dict):
-        return to_dict()
-    raise NotImplementedError(f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins."))
-
-
-_encoder = msgspec.json.Encoder(enc_hook=_to_plain)
+_encoder = msgspec.json.Encoder(enc_hook=json_hook)
 
 
 def encode_value(value: Any) -> bytes:
     """One result as JSON. Raises ModelFailed, naming the place of a NaN or the type that JSON has no form for."""
     try:
         encoded = _encoder.encode(value)
-    except NotImplementedError as error:
-        raise ModelFailed(
-            f"predict returned a {error}, which has no JSON form; return numbers, strings, lists, dicts or arrays"
-        ) from None
+    except ModelFailed:
+        raise
     except UnicodeEncodeError:
         raise ModelFailed("predict returned text with a lone surrogate, which UTF-8 cannot express") from None
     except RecursionError:
@@ -57,7 +39,7 @@ def encode_values(values: list[Any]) -> bytes:
 
 
 def _refuse_not_finite(value: Any) -> None:
-    plain = msgspec.to_builtins(value, enc_hook=_to_plain, str_keys=True)
+    plain = msgspec.to_builtins(value, enc_hook=json_hook, str_keys=True)
     # (path, value) pairs still to look at; a stack, since a model's result may nest deeper than the interpreter calls
     todo: list[tuple[str, Any]] = [("", plain)]
     while todo:

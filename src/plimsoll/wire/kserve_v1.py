@@ -15,7 +15,7 @@ from plimsoll.core.tensors import ModelInfo
 from plimsoll.wire import instances
 from plimsoll.wire.codec import Decoded
 from plimsoll.wire.json_values import encode_values
-from plimsoll.wire.plan import ITEMS_FROM_JSON, plan_of
+from plimsoll.wire.plan import ITEMS_FROM_JSON, alone, plan_of
 from plimsoll.wire.tensor_json import DECODE_ERRORS, explain
 
 
@@ -47,7 +47,7 @@ class KServeV1Codec:
             plan.check_size(len(values))
             if not plan.batched and len(values) != 1:
                 raise Invalid("the model has no batch axis; send one instance a request")
-            return Decoded(Items(values), len(values), ITEMS_FROM_JSON if plan.batched else object())
+            return Decoded(Items(values), len(values), ITEMS_FROM_JSON if plan.batched else alone())
         arrays, size = instances.decode_many(bytes(message.instances), plan)
         return Decoded(Tensors(arrays, size), size, plan.key(arrays))
 

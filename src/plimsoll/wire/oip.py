@@ -19,7 +19,7 @@ from plimsoll.core.request import Items, Outputs, Tensors
 from plimsoll.core.tensors import ModelInfo, TensorSpec
 from plimsoll.wire import results
 from plimsoll.wire.codec import Decoded
-from plimsoll.wire.plan import ITEMS_FROM_ARRAYS, ModelPlan, plan_of, to_items
+from plimsoll.wire.plan import ITEMS_FROM_ARRAYS, ModelPlan, alone, plan_of, to_items
 from plimsoll.wire.tensor_json import (
     DATATYPES,
     DECODE_ERRORS,
@@ -207,7 +207,7 @@ def _decoded(
             _check_requested(outputs, known)
     tensors = Tensors(arrays, size)
     if plan.takes_items:
-        key = ITEMS_FROM_ARRAYS if plan.batched else object()
+        key = ITEMS_FROM_ARRAYS if plan.batched else alone()
         return Decoded(to_items(tensors, batched=plan.batched), size, key, client_id, outputs)
     return Decoded(tensors, size, plan.key(arrays), client_id, outputs)
 

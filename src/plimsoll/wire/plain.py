@@ -14,7 +14,7 @@ from plimsoll.core.tensors import ModelInfo
 from plimsoll.wire import instances
 from plimsoll.wire.codec import Decoded
 from plimsoll.wire.json_values import encode_value
-from plimsoll.wire.plan import ITEMS_FROM_JSON, plan_of
+from plimsoll.wire.plan import ITEMS_FROM_JSON, alone, plan_of
 from plimsoll.wire.tensor_json import DECODE_ERRORS, explain
 
 _decode: Any = msgspec.json.Decoder().decode
@@ -34,7 +34,7 @@ class PlainCodec:
             value = _decode(body)
         except DECODE_ERRORS as error:
             raise Invalid(explain(error) if body.strip() else "the body is empty; send JSON") from None
-        return Decoded(Items([value]), 1, ITEMS_FROM_JSON if plan.batched else object())
+        return Decoded(Items([value]), 1, ITEMS_FROM_JSON if plan.batched else alone())
 
     def encode(self, decoded: Decoded, info: ModelInfo, outputs: Outputs, version: str) -> bytes:
         if isinstance(outputs, Items):

@@ -1,5 +1,6 @@
 """What can be known of a model's requests and answers once, so that each request pays for its own data only."""
 
+import os
 from collections.abc import Hashable, Mapping
 
 from plimsoll.core.errors import Invalid
@@ -9,6 +10,11 @@ from plimsoll.wire.tensor_json import DATATYPES, Array, Datatype
 
 ITEMS_FROM_JSON: Hashable = ("items", "json")
 ITEMS_FROM_ARRAYS: Hashable = ("items", "arrays")
+
+
+def alone() -> Hashable:
+    """A key equal to no other, in whichever process it was made: of a model whose requests can't be joined."""
+    return ("alone", os.urandom(8))
 
 
 class InputPlan:
@@ -66,7 +72,7 @@ class ModelPlan:
     def key(self, arrays: Mapping[str, Array]) -> Hashable:
         """Only requests with equal keys can be joined along the first axis."""
         if not self.batched:
-            return object()  # equal to nothing but itself
+            return alone()
         if self.static_key is not None:
             return self.static_key
         if self.inputs:

@@ -187,5 +187,22 @@ def encode_strings(name: str, values: list[Any]) -> bytes:
         raise ModelFailed(f"output {name!r} holds bytes that are not UTF-8, which JSON cannot express") from None
 
 
+def json_hook(value: object) -> Any:
+    """msgspec's `enc_hook`: numpy, torch, pandas and pydantic objects as plain values. Raises ModelFailed for others."""
+    tolist = getattr(value, "tolist", None)  # numpy arrays and scalars, torch tensors, pandas Series
+    if callable(tolist):
+        plain = tolist()
+        if type(plain) is not type(value):  # a longdouble's `tolist` is a longdouble
+            return plain
+    for name in ("model_dump", "to_dict"):  # pydantic; pandas DataFrame
+        convert = getattr(value, name, None)
+        if callable(convert) and not isinstance(value, type):
+            return convert()
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    raise ModelFailed(
+        f"predict returned a {kind}, which has no JSON form; return numbers, strings, lists, dicts or arrays"
+    )
+
+
 def not_finite(name: str) -> ModelFailed:
     return ModelFailed(f"output {name!r} holds NaN or infinity, which JSON cannot express")

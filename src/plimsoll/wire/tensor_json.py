@@ -188,7 +188,7 @@ def encode_strings(name: str, values: list[Any]) -> bytes:
 
 
 def json_hook(value: object) -> Any:
-    """msgspec's `enc_hook`: numpy, torch, pandas and pydantic objects as plain values. Raises ModelFailed for others."""
+    """msgspec's `enc_hook`: numpy, torch, pandas and pydantic objects as plain values. ModelFailed for others."""
     tolist = getattr(value, "tolist", None)  # numpy arrays and scalars, torch tensors, pandas Series
     if callable(tolist):
         plain = tolist()

@@ -1,0 +1,18 @@
+"""Which spawner a process uses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from plimsoll.backends.local.spawner_exec import ExecSpawner
+from plimsoll.backends.local.spawner_fork import ForkSpawner
+from plimsoll.ports.spawner import Spawner
+
+
+async def spawner_for_workers(args: Mapping[str, Any]) -> Spawner:
+    """How a replica starts its workers: from the fork server it came from (`args["fork_server"]`), else by exec.
+
+    Close it before the replica ends. Raises HostError.
+    """
+    if args.get("fork_server"):
+        return await ForkSpawner.connect(args["fork_server"])
+    return ExecSpawner(own_group=False)

@@ -2,8 +2,8 @@
 
 Inputs, outputs and the batch axis are read from the file. A symbolic first axis that all inputs and outputs share
 counts items; a first axis fixed at n takes up to n items a call (fewer are filled up with copies of the last, whose
-answers are dropped); anything else is one request a call. Where the file leaves an output's shape open, a run of made-up
-inputs tells.
+answers are dropped); anything else is one request a call. Where the file leaves the axis without a name, a run of
+made-up items tells.
 """
 
 import os
@@ -63,7 +63,8 @@ class OnnxModel:
         axes = [list(value.shape)[:1] for value in session.get_inputs()]
         outcome = [list(value.shape)[:1] for value in session.get_outputs()]
         fixed = _fixed_size(axes, outcome)
-        batched = fixed is not None or (_same_symbol(axes) and (outcome == axes[:1] * len(outcome)))
+        named = _same_symbol(axes) and isinstance(axes[0][0], str)
+        batched = fixed is not None or (named and all(axis == axes[0] for axis in outcome))
         if not batched and _same_symbol(axes):
             batched, outputs = self._probe(inputs, outputs)
         self._fixed = fixed
@@ -79,10 +80,7 @@ class OnnxModel:
 
     def predict(self, requests: Sequence[Inputs]) -> list[Outputs | Exception]:
         tensors = [tensors_of(request) for request in requests]
-        if not self._info.batched:
-            # One call a request, each failing alone.
-            return run_isolated(self._whole, tensors) if len(tensors) == 1 else self._each(tensors)
-        return run_isolated(self._joined, tensors)
+        return run_isolated(self._joined if self._info.batched else self._whole, tensors)
 
     def warm_up_inputs(self, size: int) -> Tensors | None:
         info = self._info
@@ -108,15 +106,6 @@ class OnnxModel:
 
     def _whole(self, requests: Sequence[Tensors]) -> list[Outputs | Exception]:
         return [Tensors(self._run(dict(request.arrays)), request.size) for request in requests]
-
-    def _each(self, requests: Sequence[Tensors]) -> list[Outputs | Exception]:
-        answers: list[Outputs | Exception] = []
-        for request in requests:
-            try:
-                answers += self._whole([request])
-            except ModelFailed as error:
-                answers.append(error)
-        return answers
 
     def _run(self, feed: dict[str, Array]) -> dict[str, Array]:
         if self._texts:

@@ -1,0 +1,45 @@
+"""The entry point of a gateway process."""
+
+import asyncio
+from typing import Any
+
+from plimsoll.app.child_host import on_signals, run_loop, status_writer
+from plimsoll.backends.local.child import EXIT_FAILED, finish
+from plimsoll.core.errors import HostError
+from plimsoll.gateway import Gateway
+from plimsoll.gateway.settings import GatewaySettings
+from plimsoll.ports.spawner import ChildContext
+from plimsoll.wire.http1 import HttpSettings
+
+
+def main(context: ChildContext) -> None:
+    """Called in the child; `args` are `name`, `listen`, `control`, `metrics` and, optionally, `metrics_on_door`."""
+    finish(run_loop(_run(context)))
+
+
+def gateway_settings(args: dict[str, Any]) -> GatewaySettings:
+    return GatewaySettings(
+        name=args["name"],
+        listen=tuple(args["listen"]),
+        control=args["control"],
+        metrics=args.get("metrics"),
+        metrics_on_door=args.get("metrics_on_door", True),
+        http=HttpSettings(reuse_port=bool(args.get("reuse_port", False))),
+    )
+
+
+async def _run(context: ChildContext) -> int:
+    report = status_writer(context.status_fd)
+    stop = asyncio.Event()
+    on_signals(stop.set)
+    gateway = Gateway(gateway_settings(dict(context.args)), fds=dict(context.fds))
+    try:
+        addresses = await gateway.start()
+    except HostError as error:
+        report({"event": "failed", "reason": str(error)})
+        return EXIT_FAILED
+    report({"event": "ready", "address": addresses[0], "addresses": addresses})
+    await stop.wait()
+    report({"event": "draining"})
+    await gateway.drain()
+    return 0

@@ -1,0 +1,88 @@
+"""The entry point of a replica process, and what `plimsoll serve` runs: from a service to a running Replica."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from plimsoll.app.child_host import Report, on_signals, run_loop, status_writer
+from plimsoll.app.model_source import model_source
+from plimsoll.backends.local.child import EXIT_FAILED, finish
+from plimsoll.backends.local.spawners import spawner_for_workers
+from plimsoll.core.errors import HostError, ModelLoadError
+from plimsoll.ports.spawner import ChildContext
+from plimsoll.server import Replica
+from plimsoll.server.settings import ReplicaSettings
+from plimsoll.spec import ModelService
+from plimsoll.wire.http1 import HttpSettings
+
+EXIT_HUNG = 4  # a predict in a thread can't be killed: the process ends instead
+_LAST_ANSWERS_S = 0.2  # what is left to write when a replica ends by itself
+
+# How many items a call may hold where the user doesn't say. The queue finds the useful size below it by itself.
+_MAX_BATCH = 64
+
+
+def main(context: ChildContext) -> None:
+    """Called in the child by `backends.local`; the arguments are in docs/processes.md."""
+    settings = replica_settings(context.args)
+    finish(run_loop(run_replica(settings, context.args, status_writer(context.status_fd))))
+
+
+def replica_settings(args: Mapping[str, Any], *, trusted: bool | None = None) -> ReplicaSettings:
+    """`trusted`: whether the peers are our own gateways; left out, they are exactly on a Unix socket."""
+    service = ModelService.parse(args["service"])
+    path = str(args.get("model_path") or "")
+    directory = str(args.get("directory") or "")
+    origin = os.path.join(directory, service.spec.model.path) if path else ""
+    source = model_source(service, path=path, directory=directory, origin=origin)
+    return ReplicaSettings(
+        service=service.name,
+        revision=str(args["revision"]),
+        replica=str(args.get("replica") or args["revision"]),
+        listen=str(args["listen"]),
+        source=source,
+        routes=tuple(route.path for route in service.spec.routes),
+        isolation=service.spec.runtime.isolation,
+        max_batch=service.max_batch or _MAX_BATCH,
+        linger_s=service.linger_s,
+        target_s=service.target_s,
+        timeout_s=service.timeout_s,
+        predict_timeout_s=service.predict_timeout_s,
+        load_timeout_s=service.load_timeout_s,
+        trusted=str(args["listen"]).startswith("unix:") if trusted is None else trusted,
+        cpus=tuple(args.get("cpus") or ()),
+        http=HttpSettings(),
+    )
+
+
+async def run_replica(settings: ReplicaSettings, args: Mapping[str, Any], report: Report) -> int:
+    """Serves until SIGTERM (and SIGINT, where it isn't ignored) has drained it. The exit status."""
+    ended = asyncio.Event()
+
+    stop = asyncio.Event()
+    on_signals(stop.set, signal.SIGTERM)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        on_signals(stop.set, signal.SIGINT)
+    spawner = await spawner_for_workers(args)
+    replica = Replica(settings, spawner, report, on_end=lambda reason: ended.set())
+    starting = asyncio.create_task(replica.start())
+    stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(ended.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            return 0  # told to stop while it loads: nobody waits for it
+        starting.result()
+        await asyncio.wait({ending, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if ended.is_set():
+            await asyncio.sleep(_LAST_ANSWERS_S)
+            return EXIT_HUNG
+        await replica.drain()
+        return 0
+    except (ModelLoadError, HostError):
+        return EXIT_FAILED  # it has reported why
+    finally:
+        with suppress(Exception):
+            await spawner.close()

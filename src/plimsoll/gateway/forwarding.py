@@ -1,0 +1,227 @@
+"""One request's way through the gateway: hold → connection → replica → answer, and again where a replica was lost.
+
+It ends exactly once, through `_end`. What to do after a loss is `policy.routing.after_loss`; how long to hold, the
+service's view; this file carries that out.
+"""
+
+from hashlib import blake2b
+from typing import Protocol
+
+from plimsoll.core.errors import Expired, NoReplica, ReplicaLost, RequestError
+from plimsoll.core.outcome import Outcome
+from plimsoll.gateway.heads import Headers, answer_lines, request_lines
+from plimsoll.gateway.service import Service
+from plimsoll.gateway.upstream import Upstream
+from plimsoll.policy.routing import GiveUp, after_loss
+from plimsoll.wire.deadline import encode_time_left
+from plimsoll.wire.http1 import ClientConnection, Exchange
+
+_AVOID_S = 1.0  # a replica that lost us a request gets no new one for so long while others are there
+_OUTCOMES = {outcome.value.encode(): outcome for outcome in Outcome}
+
+
+class Host(Protocol):
+    """What a request needs of the door."""
+
+    def now(self) -> float: ...
+
+    def hold(self, forwarding: "Forwarding", now: float) -> None: ...
+
+    def retried(self, service: Service) -> None: ...
+
+    def answer_error(self, exchange: Exchange, error: RequestError, request_id: bytes, service: Service) -> None: ...
+
+    def ended(self, forwarding: "Forwarding", outcome: Outcome) -> None: ...
+
+
+class Forwarding:
+    __slots__ = (
+        "_alone", "_attempt", "_computing", "_connection", "_door", "_head", "_lost_from", "_sent_at", "_upstream",
+        "deadline", "ended", "exchange", "fresh", "held_s", "holding_since", "request_id", "service", "slot",
+    )  # fmt: skip
+
+    def __init__(self, door: Host, exchange: Exchange, service: Service, request_id: bytes, deadline: float) -> None:
+        self._door = door
+        self.exchange = exchange
+        self.service = service
+        self.request_id = request_id
+        self.deadline = deadline
+        self.fresh = False  # no replica has had it, and its client named no deadline
+        self.slot = 0
+        self.ended = False
+        self.held_s = 0.0
+        self.holding_since: float | None = None
+        self._attempt = 0
+        self._alone = False  # a replica died that had it: it shares no batch any more
+        self._computing = False
+        self._connection: ClientConnection | None = None
+        self._upstream: Upstream | None = None
+        self._lost_from: Upstream | None = None
+        self._head: bytes | None = None
+        self._sent_at = 0.0
+
+    # --- the way in -------------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> bool:
+        """Gives it to a replica; False where none is there to take it."""
+        upstream = self.service.pick(now, other_than=self._lost_from)
+        if upstream is None:
+            return False
+        self._attempt += 1
+        self.fresh = False
+        self._computing = False
+        self._upstream = upstream
+        upstream.outstanding += 1
+        upstream.acquire(self)
+        return True
+
+    def on_connection(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        now = self._door.now()
+        self._sent_at = now
+        exchange = self.exchange
+        if self._head is None:
+            self._head = self._build_head()
+        alone = b"plimsoll-alone: 1\r\n" if self._alone else b""
+        head = self._head + encode_time_left(self.deadline - now) + alone + b"\r\n"
+        connection.send(head, exchange.body, self, head_only=exchange.method == "HEAD")
+
+    def _build_head(self) -> bytes:
+        exchange = self.exchange
+        target = f"{exchange.path}?{exchange.query}" if exchange.query else exchange.path
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b" % (
+            exchange.method.encode(),
+            target.encode("latin-1"),
+            exchange.header(b"host") or b"-",
+            len(exchange.body),
+            self.request_id,
+            request_lines(exchange.headers),
+        )
+
+    # --- the way out ------------------------------------------------------------------------------------------------
+
+    def on_interim(self, status: int) -> None:
+        if status == 102:
+            self._computing = True
+
+    def on_response(self, status: int, headers: Headers, body: bytes) -> None:
+        upstream, connection = self._upstream, self._connection
+        assert upstream is not None
+        assert connection is not None
+        upstream.outstanding -= 1
+        self._connection = self._upstream = None
+        upstream.release(connection)
+        outcome, timing = None, b""
+        for name, value in headers:
+            if name == b"plimsoll-outcome":
+                outcome = _OUTCOMES.get(value)
+            elif name == b"server-timing":
+                timing = value
+        if outcome is Outcome.REPLICA_LOST:
+            # Its model process died, or it is about to end: the same as if the connection had broken.
+            self._lost(upstream, "the replica lost its model")
+            return
+        self._answer(status, answer_lines(headers), body, outcome or _outcome_of(status), timing)
+
+    def on_lost(self, reason: str, started: bool) -> None:
+        upstream, connection = self._upstream, self._connection
+        if upstream is None or connection is None:
+            return  # we closed it ourselves: the request has ended
+        upstream.outstanding -= 1
+        self._connection = self._upstream = None
+        upstream.release(connection)
+        self._lost(upstream, reason)
+
+    def on_unreachable(self, reason: str) -> None:
+        """No connection: nothing was sent, so nothing was computed."""
+        upstream = self._upstream
+        assert upstream is not None
+        upstream.outstanding -= 1
+        self._upstream = None
+        self._lost(upstream, reason, delivered=False)
+
+    # --- losses and ends --------------------------------------------------------------------------------------------
+
+    def _lost(self, upstream: Upstream, reason: str, *, delivered: bool = True) -> None:
+        door, service = self._door, self.service
+        now = door.now()
+        upstream.avoid_until = now + _AVOID_S
+        others = sum(1 for other in service.ready if other is not upstream)
+        decision = after_loss(
+            attempt=self._attempt,
+            started_computing=self._computing,
+            time_left_s=self.deadline - now,
+            budget_ok=service.retries.try_spend(now),
+            retry_allowed=service.view.retry,
+            other_replicas=True,  # where no other is ready, it is held until one is
+            delivered=delivered,
+        )
+        if isinstance(decision, GiveUp):
+            if decision.quarantine:
+                service.quarantine.add(self.digest(), now)
+                reason += "; so did the one before it, and requests with this body are refused for a while"
+            if decision.outcome is Outcome.EXPIRED:
+                self.refuse(Expired(f"{reason}, and no time was left to try another"))
+            else:
+                self.refuse(ReplicaLost(reason, retry_after_s=1))
+            return
+        self._alone = decision.alone
+        door.retried(service)
+        self._lost_from = upstream if others else None
+        if not self.start(now):
+            door.hold(self, now)
+
+    def digest(self) -> bytes:
+        return blake2b(self.exchange.body, digest_size=16).digest()
+
+    def expire(self) -> None:
+        """Its deadline, or the time it may be held, has passed."""
+        if self.holding_since is not None:
+            self.refuse(NoReplica("no replica became ready in time", retry_after_s=1))
+        else:
+            self.refuse(Expired("the replica did not answer before the deadline"))
+
+    def cancel(self) -> None:
+        """The client left."""
+        if not self.ended:
+            self._end(Outcome.CANCELLED)
+
+    def refuse(self, error: RequestError) -> None:
+        if self.ended:
+            return
+        exchange = self.exchange
+        self._door.answer_error(exchange, error, self.request_id, self.service)
+        self._end(error.outcome)
+
+    def _answer(self, status: int, lines: bytes, body: bytes, outcome: Outcome, timing: bytes) -> None:
+        gateway_ms = (self._sent_at - self.exchange.arrived - self.held_s) * 1000
+        held = b"hold;dur=%.3f, " % (self.held_s * 1000) if self.held_s else b""
+        self.exchange.respond(
+            status,
+            b"%bserver-timing: gateway;dur=%.3f, %b%b\r\nplimsoll-outcome: %b\r\nx-request-id: %b\r\n"
+            % (lines, gateway_ms, held, timing or b"upstream;dur=0", outcome.encode(), self.request_id),
+            body,
+        )
+        self._end(outcome)
+
+    def _end(self, outcome: Outcome) -> None:
+        self.ended = True
+        upstream, connection = self._upstream, self._connection
+        self._connection = self._upstream = None
+        if upstream is not None:  # a replica still has it, or it waits for a connection
+            upstream.outstanding -= 1
+            if connection is not None:
+                upstream.discard(connection)
+            else:
+                upstream.give_up(self)
+        self._door.ended(self, outcome)
+
+
+def _outcome_of(status: int) -> Outcome:
+    """For an upstream that doesn't say: any other server behind us."""
+    if status < 400:
+        return Outcome.OK
+    return {401: Outcome.UNAUTHORIZED, 403: Outcome.UNAUTHORIZED, 404: Outcome.NOT_FOUND, 413: Outcome.TOO_LARGE,
+            429: Outcome.THROTTLED, 503: Outcome.SHED, 504: Outcome.EXPIRED}.get(
+        status, Outcome.INVALID if status < 500 else Outcome.MODEL_ERROR
+    )  # fmt: skip

@@ -1,0 +1,69 @@
+"""The gateway's end of the controller's stream: snapshots in, reports out, reconnecting for as long as we live."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
+
+from plimsoll.core.snapshot import GatewayReport, Snapshot
+from plimsoll.wire.http1 import UnixAddress, parse_address
+
+LOG = logging.getLogger(__name__)
+_LONGEST_LINE = 64 * 2**20  # a snapshot of ten thousand services has about 5 MB
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
+_REPORT_S = 1.0
+
+
+class ControlStream:
+    """`take` applies a snapshot; `report` makes a report. While the controller is down the last snapshot stays."""
+
+    def __init__(self, address: str, take: Callable[[Snapshot], None], report: Callable[[], GatewayReport]) -> None:
+        place = parse_address(address)
+        if not isinstance(place, UnixAddress):
+            raise ValueError(f"{address}: the control stream is a Unix socket: unix:/path")
+        self._path = place.path
+        self._take = take
+        self._report = report
+        self._decode = msgspec.json.Decoder(Snapshot).decode
+        self._encode = msgspec.json.Encoder().encode
+        self.connected = False
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(self._path, limit=_LONGEST_LINE)
+            except OSError:
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+                continue
+            wait_s = _FIRST_WAIT_S
+            self.connected = True
+            reporting = asyncio.create_task(self._report_each_second(writer))
+            try:
+                await self._read(reader, writer)
+            except (OSError, ValueError) as error:  # ValueError: a line beyond the limit, or no snapshot
+                LOG.warning("the controller's stream broke: %s; serving on from the last snapshot", error)
+            finally:
+                self.connected = False
+                reporting.cancel()
+                writer.close()
+            await asyncio.sleep(wait_s)
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            self._take(self._decode(line))
+            self._send(writer)
+
+    async def _report_each_second(self, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while True:
+                await asyncio.sleep(_REPORT_S)
+                self._send(writer)
+                await writer.drain()
+
+    def _send(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(self._encode(self._report()) + b"\n")

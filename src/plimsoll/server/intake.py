@@ -1,0 +1,282 @@
+"""From an HTTP exchange to a queued request, and back: what a replica says on the wire.
+
+A request's way: `on_request` → `_infer` (head, decode) → `Engine.submit` → `finished` (encode, answer, count). A body
+over `bulk_bytes` takes a detour through the codec process on either leg.
+"""
+
+import asyncio
+from contextlib import suppress
+from random import Random
+
+from plimsoll.core.errors import Invalid, ModelFailed, NoReplica, NotFound, RequestError
+from plimsoll.core.ids import new_request_id, request_id_from
+from plimsoll.core.outcome import Outcome
+from plimsoll.core.request import Request, Tensors
+from plimsoll.core.tensors import ModelInfo
+from plimsoll.server.bulk import BulkCodec
+from plimsoll.server.engine import Ending, Engine
+from plimsoll.server.pages import Pages
+from plimsoll.server.record import Record
+from plimsoll.server.settings import ReplicaSettings
+from plimsoll.wire import deadline as wire_deadline
+from plimsoll.wire.codec import Codec, Decoded, codec_named
+from plimsoll.wire.http1 import Exchange
+from plimsoll.wire.oip import binary_refused
+from plimsoll.wire.status import refusal
+
+_DEADLINES = frozenset(wire_deadline.HEADERS)
+_HOP_HEADERS = frozenset({b"plimsoll-alone", b"plimsoll-tenant", b"plimsoll-priority"})
+
+
+class Context:
+    """What an exchange carries from its head to its answer. `left_s`: the deadline that the head named, if any."""
+
+    __slots__ = (
+        "alone", "codec", "decoded", "exchange", "gone", "left_s", "priority", "request", "request_id", "tenant",
+    )  # fmt: skip
+
+    def __init__(self, exchange: Exchange, codec: Codec) -> None:
+        self.exchange = exchange
+        self.codec = codec
+        self.request_id = ""
+        self.left_s: float | None = None
+        self.alone = False
+        self.priority = 0
+        self.tenant = ""
+        self.decoded: Decoded | None = None
+        self.request: Request | None = None
+        self.gone = False
+
+    def read_head(self, *, trusted: bool) -> None:
+        """Raises Invalid. Tenant, priority and retry marks are a trusted hop's to set; others' are not even read."""
+        for name, value in self.exchange.headers:
+            if name == b"x-request-id":
+                self.request_id = request_id_from(value) or ""
+            elif name in _DEADLINES:
+                if self.left_s is None or name == wire_deadline.DEADLINE:
+                    self.left_s = wire_deadline.time_left(name, value)
+            elif name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
+                encoding = value[:40].decode("latin-1")
+                raise Invalid(f"content-encoding {encoding} is not supported; send the body plain", status=415)
+            elif name == b"inference-header-content-length":
+                raise binary_refused()
+            elif trusted and name in _HOP_HEADERS:
+                self._read_hop(name, value)
+
+    def _read_hop(self, name: bytes, value: bytes) -> None:
+        if name == b"plimsoll-alone":
+            self.alone = True
+        elif name == b"plimsoll-tenant":
+            self.tenant = value.decode("latin-1")
+        else:
+            with suppress(ValueError):
+                self.priority = int(value)
+
+
+class Intake:
+    """The replica's `Application`. Until `open` it answers health and metadata, and 503 to everything else."""
+
+    def __init__(self, settings: ReplicaSettings, pages: Pages, record: Record, random: Random) -> None:
+        self._settings = settings
+        self._pages = pages
+        self._record = record
+        self._getrandbits = random.getrandbits
+        self._now = asyncio.get_running_loop().time
+        self._info: ModelInfo | None = None
+        self._engine: Engine | None = None
+        self._bulk: BulkCodec | None = None
+        self._codecs = self._paths()
+        revision = f"plimsoll-revision: {settings.revision}\r\n".encode()
+        self._tails = {outcome: b"plimsoll-outcome: %b\r\n" % outcome.encode() + revision for outcome in Outcome}
+        self.load_line = b""  # ORCA's endpoint-load-metrics, renewed by the host a few times a second
+        self.in_flight = 0
+
+    def open(self, info: ModelInfo, engine: Engine, bulk: BulkCodec) -> None:
+        self._info, self._engine, self._bulk = info, engine, bulk
+
+    def _paths(self) -> dict[str, Codec]:
+        name, revision = self._settings.service, self._settings.revision
+        oip, plain = codec_named("oip"), codec_named("plain")
+        paths: dict[str, Codec] = {
+            f"/v2/models/{name}/infer": oip,
+            f"/v2/models/{name}/versions/{revision}/infer": oip,
+            f"/v1/models/{name}:predict": codec_named("kserve_v1"),
+        }
+        return paths | dict.fromkeys(self._settings.routes, plain)
+
+    # --- wire.http1.Application -------------------------------------------------------------------------------------
+
+    def on_request(self, exchange: Exchange) -> None:
+        self.in_flight += 1
+        codec = self._codecs.get(exchange.path)
+        try:
+            if codec is None:
+                self._page(exchange)
+            elif exchange.method != "POST":
+                raise Invalid(f"{exchange.path} wants POST, not {exchange.method}", status=405)
+            else:
+                self._infer(exchange, codec)
+        except RequestError as error:
+            self._refuse(exchange, error)
+        except Exception as error:  # a bug of ours must cost one request, not the connection or the replica
+            self._refuse(exchange, ModelFailed(f"internal error: {type(error).__name__}: {error}"))
+            asyncio.get_running_loop().call_exception_handler({"message": "request failed", "exception": error})
+
+    def on_gone(self, exchange: Exchange) -> None:
+        context = exchange.context
+        if isinstance(context, Context) and not context.gone:
+            context.gone = True
+            request = context.request
+            if request is None or self._engine is None or self._engine.cancel(request):
+                self._count(exchange, Outcome.CANCELLED, 0.0, 0.0)
+            # A running one is counted when its batch ends: its compute time was spent all the same.
+
+    def on_refused(self, error: RequestError, arrived: float) -> tuple[int, bytes, bytes]:
+        self._record.refused(error.outcome, self._now() - arrived)
+        status, headers, body = refusal(error)
+        return status, headers + self._tails[error.outcome] + b"server-timing: queue;dur=0.0, compute;dur=0.0\r\n", body
+
+    # --- the way in -------------------------------------------------------------------------------------------------
+
+    def _infer(self, exchange: Exchange, codec: Codec) -> None:
+        settings, info = self._settings, self._info
+        context = exchange.context = Context(exchange, codec)
+        context.read_head(trusted=settings.trusted)
+        if not context.request_id:
+            context.request_id = new_request_id(self._getrandbits)
+        if info is None:
+            raise NoReplica("the model is still loading", retry_after_s=1)
+        if len(exchange.body) > settings.bulk_bytes:
+            self._decode_in_bulk(context)
+        else:
+            self._queue(context, codec.decode(exchange.body, info))
+
+    def _queue(self, context: Context, decoded: Decoded) -> None:
+        settings = self._settings
+        left_s, timeout_s = context.left_s, settings.timeout_s
+        # Our own gateway has applied the service's timeout, and may have held the request before it was sent on.
+        if left_s is not None and (settings.trusted or left_s < timeout_s):
+            timeout_s = left_s
+        arrived = context.exchange.arrived
+        deadline = arrived + timeout_s
+        target = deadline
+        if settings.target_s is not None and arrived + settings.target_s < deadline:
+            target = arrived + settings.target_s
+        context.decoded = decoded
+        request = context.request = Request(
+            context.request_id,
+            arrived,
+            target,
+            deadline,
+            decoded.size,
+            decoded.key,
+            decoded.inputs,
+            context.priority,
+            context.tenant,
+            context.alone,
+            0.0,
+            context,
+        )
+        assert self._engine is not None
+        self._engine.submit(request)
+
+    def _decode_in_bulk(self, context: Context) -> None:
+        def decoded(result: Decoded | RequestError) -> None:
+            if context.gone:
+                return
+            if isinstance(result, RequestError):
+                self._refuse(context.exchange, result)
+            else:
+                self._queue(context, result)
+
+        assert self._bulk is not None
+        self._bulk.decode(context.codec, context.exchange.body, decoded)
+
+    def _page(self, exchange: Exchange) -> None:
+        answer = self._pages.answer(exchange.path, exchange.method, exchange.header(b"accept") or b"")
+        if answer is None:
+            raise NotFound(f"nothing answers {exchange.path[:200]}; this replica serves {self._settings.service}")
+        status, content_type, body = answer
+        self.in_flight -= 1
+        exchange.respond(
+            status, b"content-type: %b\r\nserver-timing: queue;dur=0.0, compute;dur=0.0\r\n" % content_type, body
+        )
+
+    # --- the way out ------------------------------------------------------------------------------------------------
+
+    def begin_alone(self, request: Request) -> None:
+        """Tells the gateway that this one is being computed now: if we die, it was its doing."""
+        request.context.exchange.interim(102)
+
+    def finished(self, request: Request, ending: Ending) -> None:
+        context: Context = request.context
+        if context.gone:
+            if ending.batch:
+                self._count(context.exchange, Outcome.CANCELLED, ending.queue_s, ending.compute_s)
+            return
+        outputs = ending.outputs
+        if outputs is None:
+            assert ending.error is not None
+            self._refuse(context.exchange, ending.error, ending)
+            return
+        decoded, info = context.decoded, self._info
+        assert decoded is not None
+        assert info is not None
+        if isinstance(outputs, Tensors) and _items(outputs) > self._settings.bulk_items:
+            self._encode_in_bulk(context, outputs, ending)
+            return
+        try:
+            body = context.codec.encode(decoded, info, outputs, self._settings.revision)
+        except RequestError as error:
+            self._refuse(context.exchange, error, ending)
+            return
+        self._answer(context, body, ending)
+
+    def _encode_in_bulk(self, context: Context, outputs: Tensors, ending: Ending) -> None:
+        def encoded(result: bytes | RequestError) -> None:
+            if context.gone:
+                self._count(context.exchange, Outcome.CANCELLED, ending.queue_s, ending.compute_s)
+            elif isinstance(result, RequestError):
+                self._refuse(context.exchange, result, ending)
+            else:
+                self._answer(context, result, ending)
+
+        assert self._bulk is not None
+        assert context.decoded is not None
+        self._bulk.encode(context.codec, context.decoded, outputs, self._settings.revision, encoded)
+
+    def _answer(self, context: Context, body: bytes, ending: Ending) -> None:
+        context.exchange.respond(
+            200,
+            b"content-type: application/json\r\n"
+            b"server-timing: queue;dur=%.3f, compute;dur=%.3f\r\nx-request-id: %b\r\n%b%b"
+            % (
+                ending.queue_s * 1000,
+                ending.compute_s * 1000,
+                context.request_id.encode(),
+                self._tails[Outcome.OK],
+                self.load_line,
+            ),
+            body,
+        )
+        self._count(context.exchange, Outcome.OK, ending.queue_s, ending.compute_s)
+
+    def _refuse(self, exchange: Exchange, error: RequestError, ending: Ending | None = None) -> None:
+        queue_s, compute_s = (ending.queue_s, ending.compute_s) if ending else (0.0, 0.0)
+        status, headers, body = refusal(error)
+        if status == 405:
+            headers += b"allow: POST\r\n" if exchange.path in self._codecs else b"allow: GET, HEAD\r\n"
+        context = exchange.context
+        if isinstance(context, Context):
+            headers += b"x-request-id: %b\r\n" % context.request_id.encode()
+        timing = b"server-timing: queue;dur=%.3f, compute;dur=%.3f\r\n" % (queue_s * 1000, compute_s * 1000)
+        exchange.respond(status, headers + timing + self._tails[error.outcome] + self.load_line, body)
+        self._count(exchange, error.outcome, queue_s, compute_s)
+
+    def _count(self, exchange: Exchange, outcome: Outcome, queue_s: float, compute_s: float) -> None:
+        self.in_flight -= 1
+        self._record.ended(outcome, self._now() - exchange.arrived, queue_s, compute_s)
+
+
+def _items(outputs: Tensors) -> int:
+    return sum(array.size for array in outputs.arrays.values())

@@ -1,0 +1,194 @@
+"""One replica, put together: HTTP server, intake, engine, model, and what it reports of itself.
+
+replica = Replica(settings, spawner, report)
+await replica.start()      # listens at once (alive, not ready), loads, warms up, then reports "ready"
+await replica.drain()      # SIGTERM: serves on for a moment, then finishes what it has
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+from time import perf_counter
+from typing import Any
+
+import msgspec
+import psutil
+
+from plimsoll.core.errors import HostError, ModelLoadError
+from plimsoll.core.service_time import ServiceTime
+from plimsoll.insight.service_time import ServiceTimeModel
+from plimsoll.models import open_model
+from plimsoll.policy.batching import BatchQueue, BatchSettings
+from plimsoll.ports.spawner import Spawner
+from plimsoll.server.bulk import BulkCodec
+from plimsoll.server.engine import Engine
+from plimsoll.server.intake import Intake
+from plimsoll.server.pages import Pages
+from plimsoll.server.record import Record
+from plimsoll.server.runner import Runner, ThreadRunner
+from plimsoll.server.settings import ReplicaSettings
+from plimsoll.server.worker_process import ProcessRunner
+from plimsoll.wire.http1 import HttpServer
+
+Report = Callable[[dict[str, Any]], None]
+
+_TICK_S = 0.02  # loop lag is sampled, expiries are answered and hangs noticed this often
+_REPORT_EVERY = 50  # ticks
+
+
+class Replica:
+    """`report` gets the events of the status pipe. `on_end` is called when the replica must end by itself."""
+
+    def __init__(
+        self,
+        settings: ReplicaSettings,
+        spawner: Spawner,
+        report: Report,
+        *,
+        on_end: Callable[[str], None],
+        random: Random | None = None,
+    ) -> None:
+        self.settings = settings
+        self._spawner = spawner
+        self._report = report
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._record = Record(settings.service, settings.revision, _TICK_S)
+        self._pages = Pages(settings.service, settings.revision, self._record.render)
+        self._intake = Intake(settings, self._pages, self._record, random or Random())
+        self._http = HttpServer(self._intake, settings.http)
+        self._queue = BatchQueue(BatchSettings(max_size=settings.max_batch, linger_s=settings.linger_s))
+        self._learned = ServiceTimeModel()
+        self._runner: Runner | None = None
+        self._engine: Engine | None = None
+        self._bulk: BulkCodec | None = None
+        self._ticks = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._process = psutil.Process()
+        self.address = ""
+
+    async def start(self) -> None:
+        """Raises HostError (the address is taken) or ModelLoadError; both were reported as "failed"."""
+        settings = self.settings
+        try:
+            self.address = await self._http.start(settings.listen)
+            began = perf_counter()
+            runner = self._new_runner()
+            self._runner = runner
+            info = await runner.start()
+            self._record.loaded(perf_counter() - began)
+        except ModelLoadError as error:
+            self._report(
+                {
+                    "event": "failed",
+                    "reason": error.reason,
+                    "file": error.file,
+                    "line": error.line,
+                    "detail": error.detail,
+                }
+            )
+            raise
+        except HostError as error:
+            self._report({"event": "failed", "reason": str(error), "file": "", "line": 0, "detail": ""})
+            raise
+        for size, seconds in runner.warm_up_times:
+            self._learned.observe(size, seconds)
+        self._engine = Engine(
+            self._queue,
+            runner,
+            self._learned,
+            finish=self._intake.finished,
+            begin_alone=self._intake.begin_alone,
+            on_hang=self._hung,
+            predict_timeout_s=settings.predict_timeout_s,
+            max_queued=settings.max_queued,
+        )
+        self._engine.on_batch = self._record.batch
+        self._bulk = BulkCodec(info, self._spawner, settings.replica)
+        self._intake.open(info, self._engine, self._bulk)
+        self._pages.loaded(info)
+        self._due = self._loop.time() + _TICK_S
+        self._timer = self._loop.call_at(self._due, self._tick)
+        self._report(
+            {"event": "ready", "address": self.address, "pid": os.getpid(), "model": msgspec.to_builtins(info)}
+        )
+
+    async def drain(self) -> None:
+        """Answers everything that is here, takes nothing new after `drain_linger_s`, then closes."""
+        settings = self.settings
+        self._report({"event": "draining"})
+        self._pages.ready = False
+        await asyncio.sleep(settings.drain_linger_s)
+        await self._http.close(settings.drain_s)
+        await self.close()
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._bulk is not None:
+            self._bulk.close()
+        if self._runner is not None:
+            await self._runner.close()
+        await self._http.close(0)
+
+    def _new_runner(self) -> Runner:
+        settings = self.settings
+        if settings.isolation == "Thread":
+            return ThreadRunner(open_model(settings.source), max_batch=settings.max_batch)
+        return ProcessRunner(
+            settings.source,
+            self._spawner,
+            max_batch=settings.max_batch,
+            load_timeout_s=settings.load_timeout_s,
+            name=settings.replica,
+            cpus=settings.cpus,
+            on_restart_failed=self._hung,
+        )
+
+    def _hung(self, reason: str) -> None:
+        self._pages.ready = False
+        self._report({"event": "unready", "reason": reason})
+        self._on_end(reason)
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        self._record.lag(now - self._due)
+        self._due = now + _TICK_S
+        self._timer = self._loop.call_at(self._due, self._tick)
+        engine = self._engine
+        assert engine is not None
+        engine.check()
+        self._ticks += 1
+        if self._ticks % 5 == 0:
+            self._intake.load_line = self._load_line(engine)
+        if self._ticks % _REPORT_EVERY == 0:
+            self._send_load(engine, now)
+
+    def _load_line(self, engine: Engine) -> bytes:
+        """ORCA's native header in its text form (Envoy, `endpoint-load-metrics`): what the next hop balances on."""
+        self._record.depth(self._queue.size, self._intake.in_flight)
+        return (
+            b"endpoint-load-metrics: TEXT application_utilization=%.3f,"
+            b"named_metrics.queued=%d,named_metrics.wait_ms=%.2f\r\n"
+            % (self._record.utilization, self._queue.size, engine.predicted_wait_s() * 1000)
+        )
+
+    def _send_load(self, engine: Engine, now: float) -> None:
+        estimate: ServiceTime = self._learned.estimate
+        with suppress(psutil.Error):
+            self._record.rss_bytes = self._process.memory_info().rss
+        self._record.utilize(now)
+        self._report(
+            {
+                "event": "load",
+                "in_flight": self._intake.in_flight,
+                "queued": len(self._queue),
+                "loop_lag_p99_s": self._record.lag_p99(),
+                "rss_bytes": self._record.rss_bytes,
+                "requests": self._record.requests,
+                "service_time": msgspec.to_builtins(estimate),
+            }
+        )

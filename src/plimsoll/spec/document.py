@@ -171,7 +171,7 @@ class _Composed:
 
 def _check_tag(tag: str | None, line: int) -> None:
     if tag not in _PLAIN_TAGS:
-        raise _Trouble(line, f"tag {ascii(tag)[1:60]} is not supported; write the value without it")
+        raise _Trouble(line, f"tag {ascii(tag)[:60]} is not supported; write the value without it")
 
 
 def _scalar(event: yaml.ScalarEvent, line: int) -> _Scalar:

@@ -8,6 +8,8 @@ from plimsoll.spec import later
 from plimsoll.spec.document import MAX_CHARACTERS, Document, read_documents
 from plimsoll.spec.service import API_VERSION, KIND, ModelService
 
+_MOST_PROBLEMS = 200  # of a set of files; a megabyte of duplicate keys has 200,000
+
 
 def load_text(text: str, *, file: str = "<text>") -> list[ModelService]:
     """The services of one file's text, in its order. `file` is how problems name it. Raises SpecErrors."""
@@ -122,4 +124,8 @@ def _raise(problems: list[SpecError]) -> None:
         return
     files = {error.file: at for at, error in reversed(list(enumerate(problems)))}
     ordered = sorted(problems, key=lambda error: (files[error.file], error.line))
-    raise SpecErrors({str(error): error for error in ordered}.values())
+    once = list({str(error): error for error in ordered}.values())
+    if len(once) > _MOST_PROBLEMS:
+        rest = SpecError(f"and {len(once) - _MOST_PROBLEMS:,} more problems", file=once[_MOST_PROBLEMS].file)
+        once = [*once[:_MOST_PROBLEMS], rest]
+    raise SpecErrors(once)

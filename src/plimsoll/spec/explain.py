@@ -132,10 +132,13 @@ def _unknown(kind: type[BaseModel], path: Path) -> str:
     if _letters(key) in by_letters:
         return f"unknown key; did you mean {by_letters[_letters(key)]}?"
     elsewhere = [
-        dotted((*place, key)) for place, model in _walk(kind) if place != _names(parent) and key in _keys(model)
+        dotted((*place, key)) for place, model in _walk(kind) if _names(place) != _names(parent) and key in _keys(model)
     ]
     if elsewhere:
         return f"unknown key here; did you mean {' or '.join(elsewhere[:2])}?"
+    coming_elsewhere = [f"{place}.{key}" for place, keys in later.KEYS.items() if key in keys]
+    if coming_elsewhere:
+        return f"unknown key here; {coming_elsewhere[0]} is {later.NOT_YET}"
     near = difflib.get_close_matches(key[:63], [*known, *sorted(coming)], n=1, cutoff=0.6)
     if near and near[0] in coming:
         return f"unknown key; {near[0]}, which is nearest, is {later.NOT_YET}"
@@ -217,8 +220,10 @@ def _model_at(kind: type[BaseModel], path: Path) -> type[BaseModel] | None:
 def _walk(kind: type[BaseModel], path: Path = ()) -> Iterator[tuple[Path, type[BaseModel]]]:
     yield path, kind
     for key in _keys(kind):
-        for below in _models_in(_field_type(kind, key)):
-            yield from _walk(below, (*path, key))
+        annotation = _field_type(kind, key)
+        index = (0,) if typing.get_origin(annotation) is tuple else ()
+        for below in _models_in(annotation):
+            yield from _walk(below, (*path, key, *index))
 
 
 def _literals(kind: type[BaseModel], path: Path) -> list[str]:

@@ -31,6 +31,8 @@ def test_the_line_that_the_first_hour_promises() -> None:
         ("scaling: {min_replicas: 1}", "spec.scaling.min_replicas: unknown key; did you mean minReplicas?"),
         ("minReplicas: 1", "spec.minReplicas: unknown key here; did you mean spec.scaling.minReplicas?"),
         ("name: x", "spec.name: unknown key here; did you mean metadata.name?"),
+        ("host: x", "spec.host: unknown key here; did you mean spec.routes[0].host?"),
+        ("env: []", "spec.env: unknown key here; spec.runtime.env is not supported by this version yet"),
         ("Retry: Once", "spec.Retry: unknown key; did you mean retry?"),
         ("batching: {zzz: 1}", "spec.batching.zzz: unknown key; expected maxSize or linger"),
         ("cache: {ttl: 10m}", "spec.cache: not supported by this version yet"),

@@ -1,0 +1,214 @@
+"""The controller: services wanted in, replicas and snapshots out.
+
+    controller = Controller(backend, run_dir=…, clock=…)
+    await controller.start()
+    await controller.apply(services)
+
+One loop turns on each change of the backend, on each call, and each second. A turn observes, walks the steps of
+`reconcile` for each service, tells the backend the whole wish and publishes a snapshot when it differs from the last.
+A step that raises becomes an event, and its service keeps its last wish and its last view; the others go on.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from plimsoll.control import reconcile
+from plimsoll.control.instruments import Instruments
+from plimsoll.control.revisions import Revision, RevisionStore
+from plimsoll.control.service_state import ServiceState, by_service
+from plimsoll.control.status import ServiceStatus, status_of
+from plimsoll.control.stream import SnapshotServer
+from plimsoll.control.timeline import Kind, Level, Timeline
+from plimsoll.control.wishes import Applied, Wishes
+from plimsoll.core.snapshot import GatewayReport, Snapshot
+from plimsoll.ports.backend import Backend, DesiredReplicas, ObservedReplica, ReplicaTemplate
+from plimsoll.ports.clock import Clock
+from plimsoll.spec import ModelService
+
+LOG = logging.getLogger(__name__)
+
+
+def _no_preload(service: ModelService) -> tuple[str, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """`gateway_url`: what users are told. `preload`: modules that a fork server may import for a service's format."""
+
+    gateway_url: str = "http://localhost:8080"
+    tick_s: float = 1.0
+    drain_s: float = 30.0  # longest wait for a stopping replica; a request's own timeout bounds it too
+    settle_s: float = 1.5  # gateways report each second: longest wait for their word after a replacement
+    keep_events: int = 2000
+    preload: Callable[[ModelService], tuple[str, ...]] = field(default=_no_preload)
+
+
+class Controller:
+    """Used from one event loop. The backend is its caller's: started before `start`, closed after `close`."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        run_dir: Path,
+        clock: Clock,
+        settings: ControlSettings | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.backend = backend
+        self.settings = settings or ControlSettings()
+        self.timeline = Timeline(wall, keep=self.settings.keep_events)
+        self.stream = SnapshotServer(run_dir / "control.sock", on_report=self._on_report)
+        self.instruments = Instruments()
+        self.closing = asyncio.Event()
+        self._clock = clock
+        store = RevisionStore(run_dir)
+        self._wishes = Wishes(store, self.timeline, self.stream.reports, self.instruments, clock)
+        self._templates: dict[str, ReplicaTemplate] = {}
+        self._wish: tuple[DesiredReplicas, ...] | None = None
+        self._kick = asyncio.Event()
+        self._ticking = asyncio.Lock()
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Raises HostError where `control.sock` can't be bound."""
+        await self.stream.start()
+        self._loop = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Ends the loop, the followers and the streams. Replicas stay as they are: ending them is the backend's."""
+        self.closing.set()
+        self.timeline.close()
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        await self.stream.close()
+
+    # What users ask for.
+
+    async def apply(self, services: Sequence[ModelService], *, cause: str = "") -> list[Applied]:
+        """Adds or changes these services, all or none of them. `cause` is how the events call it: "model.py changed".
+
+        Raises SpecErrors (a name or route taken, a model file missing) or HostError; nothing has changed then.
+        """
+        applied = await self._wishes.apply(services, cause)
+        self._kick.set()
+        return applied
+
+    async def scale(self, name: str, replicas: int | None) -> None:
+        """Overrides the replica count by hand; None gives it back to the file. Raises UnknownService, UserError."""
+        await self._wishes.scale(name, replicas)
+        self._kick.set()
+
+    async def delete(self, name: str) -> None:
+        """Gateways answer `not_found` at once; replicas finish what they have. Raises UnknownService."""
+        await self._wishes.delete(name)
+        self._kick.set()
+
+    @property
+    def services(self) -> list[ModelService]:
+        return [state.service for _, state in sorted(self._wishes.services.items())]
+
+    def status(self, name: str) -> ServiceStatus:
+        """As of the last turn. Raises UnknownService."""
+        state, traffic = self._wishes.state(name), self.stream.reports.traffic(name)
+        return status_of(state, traffic, gateway_url=self.settings.gateway_url, now=self._clock.now())
+
+    def statuses(self) -> list[ServiceStatus]:
+        return [self.status(name) for name in sorted(self._wishes.services)]
+
+    # The loop.
+
+    async def _run(self) -> None:
+        changed: asyncio.Future[None] | None = None
+        try:
+            while True:
+                self._kick.clear()
+                await self.tick()
+                changed = changed or asyncio.ensure_future(self.backend.changed())
+                kicked = asyncio.ensure_future(self._kick.wait())
+                await asyncio.wait((changed, kicked), timeout=self.settings.tick_s, return_when=asyncio.FIRST_COMPLETED)
+                kicked.cancel()
+                if changed.done():
+                    failure, changed = changed.exception(), None
+                    if failure is not None:
+                        self._failed("", "watching the backend", failure)
+                        await asyncio.sleep(self.settings.tick_s)
+        finally:
+            if changed is not None:
+                changed.cancel()
+
+    async def tick(self) -> None:
+        """One turn. Never raises; what went wrong is an event."""
+        async with self._ticking:
+            began = time.perf_counter()
+            try:
+                now, seen = self._clock.now(), by_service(self.backend.observe())
+                for name, state in tuple(self._wishes.services.items()):
+                    self._reconcile(state, seen.get(name, ()), now=now)
+                await self._carry_out()
+                await self._wishes.clean(seen.keys())
+                self.instruments.tick(self._wishes.services, time.perf_counter() - began)
+            except Exception as error:
+                self._failed("", "reconciling", error)
+
+    def _reconcile(self, state: ServiceState, seen: tuple[ObservedReplica, ...], *, now: float) -> None:
+        """The steps for one service, in their order."""
+        try:
+            state.seen = seen
+            version, settle_s = self.stream.snapshot.version, self.settings.settle_s
+            reconcile.notice_lost_replicas(state, self.timeline)
+            reconcile.notice_loop_lag(state, now=now)
+            reconcile.judge(state, self.timeline, now=now)
+            reconcile.settle(state, self.timeline, self.stream.reports, version, now=now, patience_s=settle_s)
+            state.desired = reconcile.desired(state, self._template)
+            state.view = reconcile.view(state)
+        except Exception as error:
+            self._failed(state.name, "reconciling", error)
+
+    async def _carry_out(self) -> None:
+        """Publishes first: a gateway that looks away before its replica drains loses nothing."""
+        states = [state for _, state in sorted(self._wishes.services.items())]
+        views = tuple(state.view for state in states if state.view is not None)
+        if views != self.stream.snapshot.services or self.stream.snapshot.version == 0:
+            self.stream.publish(Snapshot(self.stream.snapshot.version + 1, views))
+        wish = tuple(entry for state in states for entry in state.desired)
+        if wish != self._wish:
+            self._wish = None
+            try:
+                await self.backend.apply(wish)
+                self._wish = wish
+            except Exception as error:  # tried again at the next turn
+                self._failed("", "telling the backend", error)
+
+    def _template(self, revision: Revision) -> ReplicaTemplate:
+        """Made once a revision: a backend may compare templates."""
+        made = self._templates.get(revision.id)
+        if made is None:
+            service = revision.service
+            made = self._templates[revision.id] = ReplicaTemplate(
+                service=service.name,
+                revision=revision.id,
+                args=revision.template_args(),
+                cpus=service.cpus,
+                memory_limit=service.memory_limit_bytes,
+                startup_s=service.load_timeout_s,
+                # No request lives longer than its timeout; the floor leaves room for slow writes to slow clients.
+                drain_s=min(self.settings.drain_s, max(5.0, service.timeout_s + 1.0)),
+                preload=self.settings.preload(service),
+            )
+        return made
+
+    def _on_report(self, report: GatewayReport) -> None:
+        if any(state.replacement is not None for state in self._wishes.services.values()):
+            self._kick.set()  # a replacement may be waiting for this word
+
+    def _failed(self, service: str, step: str, error: BaseException) -> None:
+        LOG.error("%s failed", step, exc_info=error)
+        message = f"{step} failed: {type(error).__name__}: {error}"
+        self.timeline.record_once(service, Kind.ERROR, message, level=Level.ERROR)

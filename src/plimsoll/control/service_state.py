@@ -1,0 +1,112 @@
+"""What the controller remembers of one service between ticks, and the questions that its steps ask of it. No I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from plimsoll.control.revisions import Revision
+from plimsoll.core.ids import RevisionId
+from plimsoll.core.snapshot import ServiceView
+from plimsoll.ports.backend import DesiredReplicas, ObservedReplica, ReplicaPhase
+from plimsoll.spec import ModelService
+
+DOWN = frozenset({ReplicaPhase.FAILED, ReplicaPhase.BACKING_OFF})
+
+# A replica that served and then can't start again: the backend tries this often before requests are told at once.
+_RESTARTS_BEFORE_FAILED = 3
+
+
+@dataclass(slots=True)
+class Replacement:
+    """A revision on its way to serving. `cause`: what the user did, "model.py changed"; "" for a first start."""
+
+    revision: Revision
+    started_at: float
+    cause: str = ""
+    replaces: tuple[int, ...] = ()  # numbers of the revisions that served when it began
+    failures_before: int = 0
+    ready_at: float | None = None
+    drained_at: float | None = None
+
+
+@dataclass(slots=True)
+class ServiceState:
+    """`newest`: what the user wants. `good`: the last revision that had all its replicas ready, None before the first.
+    `failed`: revisions that did not start, by their one-line reason."""
+
+    service: ModelService
+    newest: Revision
+    good: Revision | None = None
+    replicas: int | None = None  # the manual override
+    failed: dict[RevisionId, str] = field(default_factory=dict)
+    replacement: Replacement | None = None
+    revisions: dict[RevisionId, Revision] = field(default_factory=dict)
+    seen: tuple[ObservedReplica, ...] = ()
+    phases: dict[str, ReplicaPhase] = field(default_factory=dict)  # of the replicas at the last tick
+    lagging_since: dict[str, float] = field(
+        default_factory=dict
+    )  # replicas whose loop lag is over a tenth of the budget
+    desired: tuple[DesiredReplicas, ...] = ()
+    view: ServiceView | None = None
+
+    @property
+    def name(self) -> str:
+        return self.service.name
+
+    @property
+    def wanted(self) -> int:
+        return self.service.wanted_replicas if self.replicas is None else self.replicas
+
+    @property
+    def failure(self) -> str | None:
+        """Why the newest revision does not start."""
+        return self.failed.get(self.newest.id)
+
+    @property
+    def target(self) -> Revision:
+        """The revision to run: the newest, unless it failed and an older one is known to work."""
+        return self.good if self.failure is not None and self.good is not None else self.newest
+
+    def of(self, revision: str) -> list[ObservedReplica]:
+        return [replica for replica in self.seen if replica.revision == revision]
+
+    def ready(self, revision: str | None = None) -> int:
+        """Ready replicas, of all revisions or of one."""
+        return sum(replica.phase is ReplicaPhase.READY for replica in self.seen if revision in {None, replica.revision})
+
+    @property
+    def serving(self) -> Revision:
+        """The revision that answers: the newest with a ready replica, else the one to run."""
+        for revision in (self.newest, self.good):
+            if revision is not None and self.ready(revision.id):
+                return revision
+        return self.target
+
+    def number(self, revision: str) -> int:
+        found = self.revisions.get(RevisionId(revision))
+        return found.number if found else 0
+
+    def start_failure(self, revision: Revision) -> str | None:
+        """The definite reason why a revision does not start, or None while it may yet.
+
+        A replica that ended before it was ever ready tells it. For a revision that served before, a replica must have
+        been started again three times: one that died under load comes back.
+        """
+        replicas = self.of(revision.id)
+        if not replicas or any(replica.phase not in DOWN for replica in replicas):
+            return None
+        proven = self.good is not None and self.good.id == revision.id
+        for replica in replicas:
+            if replica.restarts >= (_RESTARTS_BEFORE_FAILED if proven else 0) and (proven or replica.ready_at is None):
+                return one_line(replica.reason) or "ended before it was ready, without a reason"
+        return None
+
+
+def one_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def by_service(observed: tuple[ObservedReplica, ...]) -> Mapping[str, tuple[ObservedReplica, ...]]:
+    found: dict[str, list[ObservedReplica]] = {}
+    for replica in observed:
+        found.setdefault(replica.service, []).append(replica)
+    return {name: tuple(replicas) for name, replicas in found.items()}

@@ -6,6 +6,7 @@ hold it. `Forwarding` carries a request from there to its one ending.
 
 import asyncio
 from random import Random
+from time import monotonic
 
 from plimsoll import __version__
 from plimsoll.core.errors import Invalid, ModelFailed, NoReplica, NotFound, ReplicaLost, RequestError, Shed
@@ -35,7 +36,7 @@ class Door:
         self._random = random or Random()
         self._getrandbits = self._random.getrandbits
         self._loop = asyncio.get_running_loop()
-        self.now = self._loop.time
+        self.now = monotonic  # uvloop's own clock moves in steps of a millisecond
         self._table = RoutingTable(Snapshot(0))
         self._services: dict[str, Service] = {}
         self._records: dict[str, ServiceRecord] = {}

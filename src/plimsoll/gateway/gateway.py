@@ -5,6 +5,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from random import Random
+from time import monotonic
 
 from plimsoll.core.errors import NotFound, RequestError
 from plimsoll.core.snapshot import GatewayReport, Snapshot
@@ -41,7 +42,7 @@ class Gateway:
             await asyncio.wait_for(self._known.wait(), 1.0)
         addresses = []
         for address in self._settings.listen:
-            server = HttpServer(self.door, self._settings.http)
+            server = HttpServer(self.door, self._settings.http, clock=monotonic)
             self._servers.append(server)
             addresses.append(await server.start(self._opened(address) or address))
         if self._settings.metrics is not None:

@@ -8,6 +8,7 @@ ending through `finish`.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from plimsoll.core.errors import Expired, ModelFailed, ReplicaLost, RequestError, Shed
 from plimsoll.core.request import Outputs, Request
@@ -46,7 +47,7 @@ class Engine:
         max_queued: int,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._now = self._loop.time
+        self._now = monotonic
         self.queue = queue
         self.runner = runner
         self.learned = learned

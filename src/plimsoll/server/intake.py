@@ -7,6 +7,7 @@ over `bulk_bytes` takes a detour through the codec process on either leg.
 import asyncio
 from contextlib import suppress
 from random import Random
+from time import monotonic
 
 from plimsoll.core.errors import Invalid, ModelFailed, NoReplica, NotFound, RequestError
 from plimsoll.core.ids import new_request_id, request_id_from
@@ -81,7 +82,7 @@ class Intake:
         self._pages = pages
         self._record = record
         self._getrandbits = random.getrandbits
-        self._now = asyncio.get_running_loop().time
+        self._now = monotonic
         self._info: ModelInfo | None = None
         self._engine: Engine | None = None
         self._bulk: BulkCodec | None = None

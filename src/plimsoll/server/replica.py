@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import msgspec
@@ -58,7 +58,7 @@ class Replica:
         self._record = Record(settings.service, settings.revision, _TICK_S)
         self._pages = Pages(settings.service, settings.revision, self._record.render)
         self._intake = Intake(settings, self._pages, self._record, random or Random())
-        self._http = HttpServer(self._intake, settings.http)
+        self._http = HttpServer(self._intake, settings.http, clock=monotonic)
         self._queue = BatchQueue(BatchSettings(max_size=settings.max_batch, linger_s=settings.linger_s))
         self._learned = ServiceTimeModel()
         self._runner: Runner | None = None
@@ -110,7 +110,7 @@ class Replica:
         self._bulk = BulkCodec(info, self._spawner, settings.replica)
         self._intake.open(info, self._engine, self._bulk)
         self._pages.loaded(info)
-        self._due = self._loop.time() + _TICK_S
+        self._due = monotonic() + _TICK_S
         self._timer = self._loop.call_at(self._due, self._tick)
         self._report(
             {"event": "ready", "address": self.address, "pid": os.getpid(), "model": msgspec.to_builtins(info)}
@@ -154,7 +154,7 @@ class Replica:
         self._on_end(reason)
 
     def _tick(self) -> None:
-        now = self._loop.time()
+        now = monotonic()
         self._record.lag(now - self._due)
         self._due = now + _TICK_S
         self._timer = self._loop.call_at(self._due, self._tick)

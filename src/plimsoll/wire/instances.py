@@ -74,8 +74,6 @@ def decode_many(body: bytes, plan: ModelPlan) -> tuple[dict[str, Array], int]:
     bare = how.bare_many is not None and first != b"{"
     values = _decoded(how.bare_many if bare else how.many, body, "instances", plan)
     plan.check_size(len(values))
-    if not plan.batched and len(values) != 1:
-        raise Invalid("the model has no batch axis; send one instance a request")
     arrays = {plan.names[0]: _column(how, 0, values, plan)} if bare else _columns(how, values, plan)
     return arrays, len(values)
 

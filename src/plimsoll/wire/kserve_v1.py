@@ -45,8 +45,6 @@ class KServeV1Codec:
         if isinstance(message, AnyRequest):
             values = message.instances
             plan.check_size(len(values))
-            if not plan.batched and len(values) != 1:
-                raise Invalid("the model has no batch axis; send one instance a request")
             return Decoded(Items(values), len(values), ITEMS_FROM_JSON if plan.batched else alone())
         arrays, size = instances.decode_many(bytes(message.instances), plan)
         return Decoded(Tensors(arrays, size), size, plan.key(arrays))

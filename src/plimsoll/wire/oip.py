@@ -9,7 +9,7 @@ for binary outputs gets JSON, as the extension allows.
 import functools
 import operator
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -39,8 +39,12 @@ BINARY_HEADER = b"inference-header-content-length"
 Dimension = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
+Parameters: TypeAlias = dict[str, Raw] | None  # free by the protocol: their shape is checked, their values ignored
+
+
 class RequestedOutput(Struct, gc=False):
     name: str
+    parameters: Parameters = None
 
 
 class RawTensor(Struct, gc=False):
@@ -48,19 +52,24 @@ class RawTensor(Struct, gc=False):
     shape: tuple[Dimension, ...]
     datatype: str
     data: Raw = Raw(b"")
-    parameters: dict[str, Any] | None = None
+    parameters: Parameters = None
 
 
 class RawRequest(Struct, gc=False):
     inputs: list[RawTensor]
     outputs: list[RequestedOutput] | None = None
     id: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Parameters = None
 
 
 def _flat_struct(form: Datatype) -> type[Struct]:
     """A tensor with flat data, told from those of other datatypes by its `datatype`."""
-    fields: list[tuple[str, Any]] = [("name", str), ("shape", tuple[Dimension, ...]), ("data", list_of(form.element))]
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+        ("name", str),
+        ("shape", tuple[Dimension, ...]),
+        ("data", list_of(form.element)),
+    ]
+    fields.append(("parameters", Parameters, None))
     return msgspec.defstruct(f"Flat{form.name}", fields, tag_field="datatype", tag=form.name, gc=False)
 
 
@@ -72,6 +81,7 @@ _FAST = msgspec.json.Decoder(
             ("inputs", list[functools.reduce(operator.or_, _FORM_OF)]),  # type: ignore[misc]  # a type made at run time
             ("outputs", list[RequestedOutput] | None, None),
             ("id", str | None, None),
+            ("parameters", Parameters, None),
         ],
         gc=False,
     )
@@ -195,8 +205,8 @@ def _decoded(
 ) -> Decoded:
     if len(arrays) != len(plan.inputs):
         plan.check_names(arrays)
-        if not arrays:
-            raise Invalid("inputs is empty; send at least one tensor")
+    if not arrays:
+        raise Invalid("inputs is empty; send at least one tensor")
     if len(arrays) > 1 and plan.inputs and tuple(arrays) != plan.names:
         arrays = {name: arrays[name] for name in plan.names}  # the model's order
     outputs = None

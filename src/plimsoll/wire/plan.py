@@ -65,7 +65,9 @@ class ModelPlan:
 
     def check_size(self, size: int) -> None:
         if size < 1:
-            raise Invalid("the batch axis must hold at least one item")
+            raise Invalid("there are no items; send at least one")
+        if not self.batched and size > 1:
+            raise Invalid("the model has no batch axis; send one instance a request")
         if self.max_batch is not None and size > self.max_batch:
             raise Invalid(f"{size} items are more than the model takes in one request; send at most {self.max_batch}")
 

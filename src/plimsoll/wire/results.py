@@ -10,7 +10,7 @@ import numpy as np
 
 from plimsoll.core.errors import ModelFailed
 from plimsoll.core.tensors import ModelInfo, TensorSpec
-from plimsoll.wire.tensor_json import DATATYPES, Array
+from plimsoll.wire.tensor_json import DATATYPES, Array, no_element
 
 DEFAULT_OUTPUT = "output"
 
@@ -66,11 +66,11 @@ def _to_array(name: str, values: list[Any]) -> Array:
         raise ModelFailed(f"output {name!r} is no tensor: {error}") from None
     kind = array.dtype.kind
     if kind == "O":
-        odd = next((item for item in array.ravel() if not isinstance(item, str | bytes)), None)
-        if array.size == 0 or (odd is None and not isinstance(array.ravel()[0], str | bytes)):
-            raise ModelFailed(f"output {name!r} holds None, which is no tensor element")
-        if odd is not None:
-            raise ModelFailed(f"output {name!r} holds a {type(odd).__name__}, which is no tensor element")
+        elements = array.ravel().tolist()
+        odd = [item for item in elements if not isinstance(item, str | bytes)]
+        if odd:  # numbers beside something that is none are not to blame
+            strange = [item for item in odd if not isinstance(item, int | float) or abs(item) >= 2**63]
+            raise no_element(name, (strange or odd)[0])
     elif kind in "US" and not _all_text(values):
         raise ModelFailed(f"output {name!r} mixes text and numbers")
     return array

@@ -70,9 +70,9 @@ def explain(error: Exception, root: str = "") -> str:
         return f"{root or 'body'}: nested too deeply"
     match = _PATH.match(str(error))
     text, path = (match["text"], match["path"] or "") if match else (str(error), "")
-    place = f"{root}{path}".lstrip(".")
+    place = f"{root}{path}".lstrip(".") or "body"
     text = text.replace("`", "")
-    return f"{place}: {text[:1].lower()}{text[1:]}" if place and isinstance(error, msgspec.ValidationError) else text
+    return f"{place}: {text[:1].lower()}{text[1:]}" if isinstance(error, msgspec.ValidationError) else text
 
 
 def datatype_of(array: Array) -> str | None:
@@ -177,14 +177,25 @@ def encode_flat(name: str, array: Array) -> bytes:
 
 
 def encode_strings(name: str, values: list[Any]) -> bytes:
-    texts = [value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value for value in values]
-    for value in texts:
-        if not isinstance(value, str):
-            raise ModelFailed(f"output {name!r} holds a {type(value).__name__}, which is no tensor element")
+    texts = []
+    for value in values:
+        if isinstance(value, str):
+            texts.append(value if type(value) is str else str.__str__(value))  # msgspec takes no subclass
+        elif isinstance(value, bytes):
+            texts.append(value.decode("utf-8", "surrogateescape"))
+        else:
+            raise no_element(name, value)
     try:
         return _encode(texts)
     except UnicodeEncodeError:
         raise ModelFailed(f"output {name!r} holds bytes that are not UTF-8, which JSON cannot express") from None
+
+
+def no_element(name: str, value: object) -> ModelFailed:
+    kind = (
+        "None" if value is None else "an integer beyond 64 bits" if type(value) is int else f"a {type(value).__name__}"
+    )
+    return ModelFailed(f"output {name!r} holds {kind}, which is no tensor element")
 
 
 def json_hook(value: object) -> Any:

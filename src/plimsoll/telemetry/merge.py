@@ -4,8 +4,12 @@ The text format (version 0.0.4) wants each family once, its HELP and TYPE before
 values and timestamps pass through as they came.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 
+# name, what stands between the braces, value and timestamp. A brace inside a quoted value closes nothing.
+_SAMPLE = re.compile(r'([a-zA-Z_:][\w:]*)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?(\s+\S.*)\Z', re.DOTALL)
+_LABEL = re.compile(r'(\w+)\s*=\s*"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SUFFIXES = ("_bucket", "_sum", "_count", "_total", "_created")
 
 
@@ -16,7 +20,7 @@ def merge(sources: Iterable[tuple[Mapping[str, str], str]]) -> str:
     samples: dict[str, list[str]] = {}
     for labels, text in sources:
         typed: set[str] = set()
-        for line in text.splitlines():
+        for line in text.split("\n"):  # not splitlines: a label value may hold U+2028
             if line.startswith("#"):
                 words = line.split(None, 3)
                 if len(words) >= 3 and words[0] == "#" and words[1] in {"HELP", "TYPE"}:
@@ -48,53 +52,15 @@ def _family(name: str, typed: set[str]) -> str:
 
 def _labelled(line: str, labels: Mapping[str, str]) -> tuple[str, str]:
     """(metric name, the sample with `labels` added); ("", "") for what is no sample."""
-    end = next((at for at, char in enumerate(line) if char in "{ \t"), len(line))
-    name, rest = line[:end], line[end:]
-    if not name or not rest.strip():
+    match = _SAMPLE.match(line)
+    if match is None:
         return "", ""
-    if not rest.startswith("{"):
-        return name, f"{name}{{{_write(labels)}}}{rest}" if labels else line
-    close = _closing(rest)
-    if close < 0 or not rest[close + 1 :].strip():
-        return "", ""
-    inside = rest[1:close].strip().removesuffix(",")
-    present = _names(inside)
+    name, inside, rest = match.groups()
+    inside = (inside or "").strip().removesuffix(",")
+    present = set(_LABEL.findall(inside)) if inside else set()
     added = _write({key: value for key, value in labels.items() if key not in present})
     both = ",".join(part for part in (added, inside) if part)
-    return name, f"{name}{{{both}}}{rest[close + 1 :]}"
-
-
-def _closing(rest: str) -> int:
-    """Where the brace closes that `rest` starts with; braces inside quoted values don't count. -1: nowhere."""
-    quoted = escaped = False
-    for at, char in enumerate(rest):
-        if escaped:
-            escaped = False
-        elif char == "\\":
-            escaped = quoted
-        elif char == '"':
-            quoted = not quoted
-        elif char == "}" and not quoted:
-            return at
-    return -1
-
-
-def _names(inside: str) -> set[str]:
-    names, quoted, escaped, word = set(), False, False, ""
-    for char in inside:
-        if escaped:
-            escaped = False
-        elif quoted:
-            escaped = char == "\\"
-            quoted = char != '"'
-        elif char == '"':
-            quoted = True
-        elif char == "=":
-            names.add(word.strip(", \t"))
-            word = ""
-        else:
-            word += char
-    return names
+    return name, f"{name}{{{both}}}{rest}" if both else f"{name}{rest}"
 
 
 def _write(labels: Mapping[str, str]) -> str:

@@ -52,7 +52,7 @@ class OnnxModel:
         source = self._source
         check_requirements(source.requirements, file=source.shown)
         if not os.path.isfile(source.path):
-            raise ModelLoadError("there is no such file", file=source.shown)
+            raise ModelLoadError("can't be read: there is no such file", file=source.shown)
         session = self._open()
         inputs = [self._spec(value, "input") for value in session.get_inputs()]
         outputs = [self._spec(value, "output") for value in session.get_outputs()]

@@ -45,7 +45,7 @@ class SklearnModel:
         source = self._source
         check_requirements(source.requirements, file=source.shown)
         if not os.path.isfile(source.path):
-            raise ModelLoadError("there is no such file", file=source.shown)
+            raise ModelLoadError("can't be read: there is no such file", file=source.shown)
         try:
             import sklearn  # noqa: F401  # a clear error before the one from within the file
             import threadpoolctl

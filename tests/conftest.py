@@ -23,7 +23,11 @@ def pytest_runtest_makereport(item, call):
 def pytest_terminal_summary(terminalreporter):
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
-        terminalreporter.write_sep("-", "skipped, and how to get it (all at once: scripts/install-servers.sh, make .venv)")
-        reasons = {report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr) for report in skipped}
+        terminalreporter.write_sep(
+            "-", "skipped, and how to get it (all at once: scripts/install-servers.sh, make .venv)"
+        )
+        reasons = {
+            report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr) for report in skipped
+        }
         for reason in sorted(reasons):
             terminalreporter.write_line(reason)

@@ -1,5 +1,6 @@
 """Real `plimsoll up` processes, real clients. Every process that a test started is gone when it ends."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -185,9 +186,17 @@ class Up:
 
     def cli(self, *args, check=0, timeout=60):
         done = subprocess.run(
-            [*PLIMSOLL, *map(str, args)], cwd=self.cwd, env=self.env, capture_output=True, text=True, timeout=timeout
+            [*PLIMSOLL, *map(str, args)],
+            cwd=self.cwd,
+            env=self.env,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
         )
-        assert check is None or done.returncode == check, f"{args} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        assert check is None or done.returncode == check, (
+            f"{args} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
         return done
 
     def status(self, name):
@@ -218,10 +227,8 @@ class Up:
         self.children()
         for pid in [self.process.pid, *self.seen_pids]:
             if alive(pid) and (pid != self.process.pid or self.process.poll() is None):
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
         self.process.wait(10)
         self._reader.join(10)
         self.process.stdout.close()
@@ -258,7 +265,7 @@ def plimsoll(env, tmp_path):
     def run(*args, cwd=None, timeout=60, **extra):
         return subprocess.run(
             [*PLIMSOLL, *map(str, args)],
-            cwd=cwd or tmp_path, env=env | extra, capture_output=True, text=True, timeout=timeout,
+            cwd=cwd or tmp_path, env=env | extra, check=False, capture_output=True, text=True, timeout=timeout,
         )  # fmt: skip
 
     return run
@@ -325,7 +332,8 @@ def echo():
 @pytest.fixture
 def slow():
     """`slow(0.2)`: a model that takes that long a call."""
-    return lambda seconds: ECHO.replace("    def predict(self, batch):\n", f"    def predict(self, batch):\n        import time; time.sleep({seconds})\n")  # fmt: skip
+    predict = "    def predict(self, batch):\n"
+    return lambda seconds: ECHO.replace(predict, f"{predict}        import time; time.sleep({seconds})\n")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ def test_killing_one_of_two_replicas_under_load_fails_no_request(up, service, lo
     traffic.more(50)
     traffic.stop()
     assert traffic.failures == []
-    assert {"version": 1, "value": {"n": 1}} == traffic.answers[-1]
+    assert traffic.answers[-1] == {"version": 1, "value": {"n": 1}}
 
 
 POISON = """

@@ -133,7 +133,9 @@ class AdminClient:
         return connection.getresponse()
 
     def _silent(self, error: Exception) -> HostError:
-        return HostError(f"the running plimsoll does not answer on {self._socket_path}: {error or type(error).__name__}")
+        return HostError(
+            f"the running plimsoll does not answer on {self._socket_path}: {error or type(error).__name__}"
+        )
 
 
 def _rejected(status: int, answer: bytes) -> Rejected:

@@ -6,6 +6,7 @@ need about 60 of them). The owner holds a POSIX lock on `lock` as long as it liv
 process ends, children never inherit it, so a folder whose lock is free is a leftover and may be cleaned.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -107,10 +108,8 @@ class RunFolder:
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock_fd)
-        try:
+        with contextlib.suppress(OSError):
             self.path.parent.rmdir()  # the last instance takes the root with it
-        except OSError:
-            pass
 
 
 def _pid_of(path: Path) -> str:
@@ -147,7 +146,7 @@ def running(root: Path | None = None) -> list[Instance]:
 
 
 def find(port: int | None = None, *, root: Path | None = None) -> Instance:
-    """The instance on `port`, or the only one. Raises UserError where there is none, or more than one to choose from."""
+    """The instance on `port`, or the only one. Raises UserError where there is none, or a choice to make."""
     instances = running(root)
     if port is not None:
         for instance in instances:

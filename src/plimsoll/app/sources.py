@@ -1,9 +1,14 @@
 """From what stands on a command line to service files and their text."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plimsoll.core.errors import UserError
+
+if TYPE_CHECKING:  # pydantic costs 100 ms, and `apply` sends text
+    from plimsoll.spec import ModelService
 
 _MARK = "plimsoll.dev/"  # every document of ours names it in apiVersion; a compose file beside it does not
 _SUFFIXES = frozenset({".yaml", ".yml"})
@@ -35,7 +40,7 @@ def _in_folder(folder: Path, *, named: bool) -> list[Path]:
 def read_text(path: Path) -> str:
     """Raises UserError for what cannot be read as UTF-8 text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text") from None
     except OSError as error:
@@ -45,3 +50,17 @@ def read_text(path: Path) -> str:
 def documents(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     """(text, absolute path) of each service file, for the admin API, which reads no files itself."""
     return [(read_text(file), file) for file in service_files(paths)]
+
+
+def choose_services(services: list["ModelService"], name: str | None) -> list["ModelService"]:
+    """Those called `name`, or all. Raises UserError naming the nearest where there is none of that name."""
+    if name is None:
+        return services
+    chosen = [service for service in services if service.name == name]
+    if not chosen:
+        known = [service.name for service in services]
+        nearest = get_close_matches(name, known, n=1)
+        raise UserError(
+            f"no service {name!r}; " + (f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(known)}")
+        )
+    return chosen

@@ -30,7 +30,9 @@ def ports(incomplete: str) -> list[str]:
 
 
 def completion(
-    shell: Annotated[str, typer.Argument(help=f"One of {', '.join(SHELLS)}.", autocompletion=lambda: list(SHELLS))],
+    shell: Annotated[
+        str, typer.Argument(help=f"One of {', '.join(SHELLS)}.", metavar="SHELL", autocompletion=lambda: list(SHELLS))
+    ],
 ) -> None:
     """Print the completion script of a shell.
 

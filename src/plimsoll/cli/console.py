@@ -1,4 +1,4 @@
-"""What a terminal can show: colours only where somebody looks at them, plain symbols where the encoding has no others."""
+"""What a terminal can show: colours only where somebody looks at them, plain symbols where there are no others."""
 
 import os
 import sys

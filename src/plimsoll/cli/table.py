@@ -12,7 +12,9 @@ from plimsoll.core.units import format_bytes
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-COLUMNS = ("SERVICE", "REVISION", "READY", "REQ/S", "P50 (BUDGET)", "P95 (BUDGET)", "P99 (BUDGET)", "ERRORS (BUDGET)", "PHASE")  # fmt: skip
+COLUMNS = (
+    "SERVICE", "REVISION", "READY", "REQ/S", "P50 (BUDGET)", "P95 (BUDGET)", "P99 (BUDGET)", "ERRORS (BUDGET)", "PHASE",
+)  # fmt: skip
 _PHASE_STYLES = {"Ready": "green", "Progressing": "cyan", "Degraded": "yellow", "Failed": "red"}
 LOG_LINES = 5
 
@@ -112,7 +114,17 @@ def instance_cells(instance: Mapping[str, Any]) -> list[str]:
     ]
 
 
-INSTANCE_COLUMNS = ("REPLICA", "PHASE", "PID", "RESTARTS", "IN FLIGHT", "QUEUED", "MEMORY", "LOOP LAG", "BATCH OF n TAKES")
+INSTANCE_COLUMNS = (
+    "REPLICA",
+    "PHASE",
+    "PID",
+    "RESTARTS",
+    "IN FLIGHT",
+    "QUEUED",
+    "MEMORY",
+    "LOOP LAG",
+    "BATCH OF n TAKES",
+)
 
 
 def service_time(learned: Mapping[str, Any] | None) -> str:

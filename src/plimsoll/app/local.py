@@ -1,0 +1,47 @@
+"""The local backend, wired: how processes start here, and what is imported before they do."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+from plimsoll.app.model_source import model_source
+from plimsoll.backends.local.backend import LocalBackend
+from plimsoll.backends.local.spawner_exec import ExecSpawner
+from plimsoll.backends.local.spawner_fork import ForkSpawner
+from plimsoll.models import preload_modules
+from plimsoll.spec import ModelService
+
+REPLICA = "plimsoll.app.replica:main"
+# What every child needs, imported once: a replica's own modules and the gateway's take 0.25 s otherwise.
+MODULES = ("plimsoll.app.replica", "plimsoll.app.gateway", "plimsoll.app.worker", "plimsoll.models.python")
+
+
+def local_spawner(run_dir: Path, start_method: str) -> ForkSpawner | ExecSpawner:
+    return ForkSpawner(run_dir, modules=MODULES) if start_method == "fork" else ExecSpawner()
+
+
+def local_backend(run_dir: Path, spawner: ForkSpawner | ExecSpawner) -> LocalBackend:
+    return LocalBackend(run_dir, entry=REPLICA, spawner=spawner)
+
+
+def preloads(service: ModelService) -> tuple[str, ...]:
+    return preload_modules(model_source(service))
+
+
+def warm(spawner: ForkSpawner | ExecSpawner, services: Iterable[ModelService]) -> None:
+    """Starts the fork servers that these services will need, beside everything else that starts. A failure shows
+    where the first replica is started."""
+    if isinstance(spawner, ForkSpawner):
+        for preload in {(), *(preloads(service) for service in services)}:
+            task = asyncio.ensure_future(spawner.warm(preload))
+            _WARMING.add(task)
+            task.add_done_callback(_warmed)
+
+
+_WARMING: set["asyncio.Future[None]"] = set()  # the loop itself holds tasks by weak references alone
+
+
+def _warmed(task: "asyncio.Future[None]") -> None:
+    _WARMING.discard(task)
+    if not task.cancelled():
+        task.exception()  # seen

@@ -1,0 +1,184 @@
+"""Commands about files, without a running instance: init, validate, schema, test."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plimsoll.cli.console import Console, out
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from plimsoll.core.errors import SpecError
+    from plimsoll.models.examples import ExampleResult
+    from plimsoll.spec import ModelService
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(help="Service files, or folders of them; left out: this folder's.", metavar="FILE|DIR"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
+KINDS = ("python", "onnx", "sklearn")
+
+
+def init(
+    kind: Annotated[
+        str, typer.Argument(help=f"One of {', '.join(KINDS)}.", metavar="KIND", autocompletion=lambda: list(KINDS))
+    ],
+    name: Annotated[
+        str, typer.Argument(help="The service's name; its files go into a new folder of that name.", metavar="NAME")
+    ],
+) -> None:
+    """Write a service to start from."""
+    from pathlib import Path
+
+    from plimsoll.app.init import init_service, next_step
+
+    made = init_service(kind, name, Path())
+    console = out()
+    console.line(f"created {name}/  ({len(made)} files).  Next: {next_step(kind, name)}")
+    for file in made:
+        console.line(f"  {file}", "dim")
+
+
+def validate(paths: Paths = None, as_json: AsJson = False) -> None:
+    """Check service files.
+
+    Prints every error with its line, and what this machine can't honour.
+    """
+    from plimsoll.core.errors import SpecErrors
+    from plimsoll.spec import check_unique, load_file, not_honoured
+
+    services: list[ModelService] = []
+    problems: list[SpecError] = []
+    report: list[dict[str, Any]] = []
+    for file in _files(paths):
+        entry: dict[str, Any] = {"file": file, "services": [], "errors": [], "not_honoured": []}
+        report.append(entry)
+        try:
+            found = load_file(file)
+        except SpecErrors as errors:
+            problems += errors.errors
+            entry["errors"] = [_error(error) for error in errors.errors]
+            continue
+        services += found
+        for service in found:
+            entry["services"].append(service.name)
+            entry["not_honoured"] += [f"{service.name}: {line}" for line in not_honoured(service)]
+            missing = _missing_model(service)
+            if missing is not None:
+                problems.append(missing)
+                entry["errors"].append(_error(missing))
+    try:
+        check_unique(services)
+    except SpecErrors as errors:
+        # load_file told of clashes within one file already: only those between files are left
+        problems += [error for error in errors.errors if str(error) not in {str(known) for known in problems}]
+        report.append({"file": "", "services": [], "errors": [_error(e) for e in errors.errors], "not_honoured": []})
+    if as_json:
+        print(json.dumps({"ok": not problems, "files": report}))
+    else:
+        _print_report(report)
+    if problems:
+        raise typer.Exit(2)
+
+
+def _print_report(report: list[dict[str, Any]]) -> None:
+    console, trouble = out(), sys.stderr
+    for entry in report:
+        for error in entry["errors"]:
+            print(error["text"], file=trouble)
+        if not entry["errors"] and entry["services"]:
+            console.line(f"{console.paint('ok', 'green')}    {entry['file']}  {', '.join(entry['services'])}")
+        for line in entry["not_honoured"]:
+            console.line(f"      not honoured here: {line}", "dim")
+
+
+def _error(error: "SpecError") -> dict[str, Any]:
+    return {"text": str(error), "file": error.file, "line": error.line, "key": error.key, "message": error.message}
+
+
+def _missing_model(service: "ModelService") -> "SpecError | None":
+    """The SpecError for a model file that isn't there; None where it is, or where the path names a class to import."""
+    from plimsoll.models.source import is_reference
+
+    path = service.spec.model.path
+    if is_reference(path) or (service.directory / path).exists():
+        return None
+    return service.problem("spec.model.path", f"{path} does not exist")
+
+
+def _files(paths: list[str] | None) -> list[str]:
+    """As the user would name them: relative to this folder where they lie below it."""
+    from pathlib import Path
+
+    from plimsoll.app.sources import service_files
+
+    return [_shown(file) for file in service_files([Path(path) for path in paths or []])]
+
+
+def _shown(file: "Path") -> str:
+    from pathlib import Path
+
+    try:
+        return str(file.relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)
+
+
+def schema() -> None:
+    """Print the JSON schema of the service file, for editors.
+
+    plimsoll schema > plimsoll.schema.json, then as the first line of a service file:
+    # yaml-language-server: $schema=plimsoll.schema.json
+    """
+    from plimsoll.spec import schema_text
+
+    print(schema_text().rstrip("\n"))
+
+
+def run_examples(
+    paths: Paths = None,
+    service: Annotated[str | None, typer.Option(help="This service alone.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the model's own examples, without a server."""
+    from plimsoll.app.examples import HOW_TO, run_service
+    from plimsoll.app.sources import choose_services
+    from plimsoll.spec import load_files
+
+    console = out()
+    rows: list[dict[str, Any]] = []
+    passed = True
+    for one in choose_services(load_files(_files(paths)), service):
+        count = 0
+        for result in run_service(one):
+            count += 1
+            passed = passed and result.ok
+            rows.append(_row(one.name, result))
+            if not as_json:
+                _print_result(console, one.name, result)
+        if count == 0:
+            passed = False
+            rows.append({"service": one.name, "name": "", "ok": False, "error": HOW_TO})
+            if not as_json:
+                console.line(f"  {one.name}   {HOW_TO}", "yellow")
+    if as_json:
+        print(json.dumps({"ok": passed, "examples": rows}))
+    if not passed:
+        raise typer.Exit(1)
+
+
+def _row(service: str, result: "ExampleResult") -> dict[str, Any]:
+    told = {"ok": result.ok, "error": result.error, "seconds": result.seconds, "got": result.got}
+    return {"service": service, "name": result.name, **told}
+
+
+def _print_result(console: Console, name: str, result: "ExampleResult") -> None:
+    from plimsoll.cli.table import milliseconds
+
+    mark = console.paint(console.symbol("✓"), "green") if result.ok else console.paint(console.symbol("✗"), "red")
+    line = f"  {mark} {name}   {result.name}   {console.paint(milliseconds(result.seconds), 'dim')}"
+    console.line(line if result.ok else f"{line}   {result.error}")

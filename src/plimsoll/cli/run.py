@@ -1,0 +1,99 @@
+"""Commands that run something in this terminal: up, serve."""
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plimsoll.cli.console import Console, out
+from plimsoll.cli.services import print_event
+
+if TYPE_CHECKING:
+    from plimsoll.app.up import Greeting
+
+
+class _Printer:
+    """What `up` has to say, as lines (see `app.up.Reporter`)."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        print_event(self._console, event)
+
+    def note(self, service: str, text: str) -> None:
+        name = f"{self._console.paint(service, 'bold')}   " if service else ""
+        self._console.line(f"  {name}{self._console.paint(text, 'dim')}")
+
+    def trouble(self, text: str) -> None:
+        self._console.line(f"  {text}", "yellow")
+
+    def greeting(self, greeting: "Greeting") -> None:
+        for line in greeting.tries:
+            self._console.line(f"  try:   {self._console.paint(line, 'cyan')}")
+        self._console.line(f"  page:  {greeting.admin}    stop: Ctrl-C")
+
+
+def up(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Service files, or folders of them; left out: service.yaml and others in this folder.",
+            metavar="FILE|DIR",
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where the gateway listens; 0 takes a free one.")] = 8080,
+    admin_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Where the admin API listens. [default: port + 10]", show_default=False),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Apply files as they are saved.")] = True,
+    gateways: Annotated[int, typer.Option(min=1, max=64, help="Gateway processes.")] = 1,
+    start_method: Annotated[
+        str,
+        typer.Option(
+            metavar="fork|spawn", help="How replicas start. [default: fork, on macOS spawn]", show_default=False
+        ),
+    ] = "",
+) -> None:
+    """Serve on this machine, behind one gateway, until Ctrl-C.
+
+    Files that are saved meanwhile take over by themselves, without a failed request.
+    """
+    from pathlib import Path
+
+    from plimsoll.app.up import UpOptions, run_up
+    from plimsoll.core.errors import UserError
+
+    if start_method not in {"", "fork", "spawn"}:
+        raise UserError(f"--start-method is {start_method!r}; expected fork or spawn")
+    options = UpOptions(
+        paths=tuple(Path(path) for path in paths or []),
+        port=port,
+        admin_port=admin_port,
+        watch=watch,
+        gateways=gateways,
+        start_method=start_method or ("spawn" if sys.platform == "darwin" else "fork"),
+    )
+    raise typer.Exit(run_up(options, _Printer(out())))
+
+
+def serve(
+    path: Annotated[str, typer.Argument(help="A service file.", metavar="FILE")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where it listens.")] = 8080,
+    host: Annotated[str, typer.Option(help="The address to listen on: 0.0.0.0 in a container.")] = "127.0.0.1",
+    service: Annotated[
+        str | None, typer.Option(help="Which service, where the file holds several.", show_default=False)
+    ] = None,
+) -> None:
+    """Serve one replica in this process, without a gateway.
+
+    It can be a container's first process: SIGTERM drains, and so does Ctrl-C.
+    """
+    from pathlib import Path
+
+    from plimsoll.app.serve import run_serve
+
+    console = out()
+    raise typer.Exit(run_serve(Path(path), host=host, port=port, service=service, say=console.line))

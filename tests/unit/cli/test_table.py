@@ -1,0 +1,85 @@
+"""What `status` shows of one ServiceStatus."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from plimsoll.cli import table
+
+STATUS = {
+    "name": "mood",
+    "phase": "Ready",
+    "message": "",
+    "revision": "mood-7c9e41a",
+    "revision_number": 2,
+    "replicas": {"ready": 1, "wanted": 1},
+    "requests_per_s": 1236.4,
+    "latency": {"p50_s": 0.002, "p95_s": 0.0091, "p99_s": 0.118},
+    "budget": {"p50_s": 0.02, "p95_s": None, "p99_s": 0.1, "error_rate": 0.001, "window_s": 300},
+    "outcomes": {"ok": 998, "shed": 2, "invalid": 500},
+    "hints": ["the loop lags: isolation: Process"],
+    "not_honoured": ["spec.resources.limits.cpu: not here"],
+    "instances": [
+        {"id": "mood-7c9e41a-0", "phase": "ready", "pid": 12, "restarts": 0, "rss_bytes": 60 * 2**20, "in_flight": 1,
+         "service_time": {"a_s": 0.0009, "c_s": 0.0001, "samples": 20}},
+        {"id": "mood-8d-0", "phase": "backing_off", "reason": "MemoryError", "log_tail": ["one", "two"], "restarts": 3},
+    ],
+}  # fmt: skip
+
+
+def test_figures_stand_beside_their_budgets_and_breaches_are_marked():
+    texts = [text for text, _ in table.cells(STATUS)]
+    assert texts[:4] == ["mood", "2 mood-7c9e41a", "1/1", "1,236"]
+    assert texts[4:] == ["2.0ms (20ms)", "9.1ms", "118ms (100ms)!", "0.2% (0.1%)!", "Ready"]
+    styles = [style for _, style in table.cells(STATUS)]
+    assert styles[6] == "red"
+    assert styles[4] == ""
+
+
+def test_a_service_without_traffic_or_budget_shows_dashes():
+    texts = [text for text, _ in table.cells({"name": "new", "phase": "Progressing"})]
+    assert texts == ["new", "-", "0/0", "-", "-", "-", "-", "-", "Progressing"]
+
+
+def test_clients_mistakes_do_not_count_as_errors():
+    assert table.error_share({"invalid": 5, "not_found": 1}) is None
+    assert table.error_share({"ok": 3, "expired": 1, "throttled": 9}) == 0.25
+
+
+def test_below_the_table_stands_what_is_wrong_and_what_to_do():
+    lines = [text for text, _ in table.notes(STATUS | {"phase": "Degraded", "message": "rev 3 failed"})]
+    assert lines == [
+        "rev 3 failed",
+        "mood-8d-0: MemoryError",
+        "  | one",
+        "  | two",
+        "hint: the loop lags: isolation: Process",
+        "not honoured here: spec.resources.limits.cpu: not here",
+    ]
+
+
+def test_piped_output_is_never_cut():
+    stream = io.StringIO()
+    Console(file=stream, width=240, highlight=False).print(table.render([STATUS], instances=True))
+    text = stream.getvalue()
+    assert "0.2% (0.1%)!" in text
+    assert "…" not in text
+    assert "0.90ms + n x 0.10ms" in text
+    assert "60Mi" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (None, "-"),
+        (0.00012, "0.12ms"),
+        (0.0018, "1.8ms"),
+        (0.0184, "18ms"),
+        (0.9994, "999ms"),
+        (1.24, "1.2s"),
+        (61, "61s"),
+    ],
+)
+def test_durations_have_three_figures_at_most(seconds, shown):
+    assert table.milliseconds(seconds) == shown

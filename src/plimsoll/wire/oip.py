@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from plimsoll.core.errors import Invalid, ModelFailed
-from plimsoll.core.request import Items, Outputs, Tensors
+from plimsoll.core.request import Outputs, Tensors
 from plimsoll.core.tensors import ModelInfo, TensorSpec
 from plimsoll.wire import results
 from plimsoll.wire.codec import Decoded
@@ -287,8 +287,3 @@ def model_ready_body(name: str, ready: bool) -> bytes:
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
-
-
-def outputs_of_items(items: Items, info: ModelInfo) -> dict[str, Array]:
-    """A Python model's results as tensors, for whoever needs them without JSON (gRPC, warm-up)."""
-    return results.stack(items.values, info)

@@ -47,6 +47,7 @@ def test_flat_and_nested_data_are_the_same_tensor(data):
     assert isinstance(decoded.inputs, Tensors)
     array = decoded.inputs.arrays["x"]
     assert array.dtype == np.float32
+    assert array.flags.writeable
     assert array.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
     assert (decoded.size, decoded.id, decoded.outputs) == (2, "r1", None)
 

@@ -3,12 +3,13 @@
 Weighted least squares with exponential forgetting: five decayed sums, a few microseconds a batch. Three dangers
 shape it:
 - A batch that waited for the interpreter lock or a collection says nothing about the model: residuals are clipped at
-  three deviations (Huber's loss). Eight clipped ones in a row on one side are no accident but a new regime, and the
-  past is forgotten.
+  three deviations (Huber's loss). When they lie on one side for some ten batches it is no accident but a new regime:
+  the line is scaled to it, and the past keeps the weight of two batches.
 - The first samples decide what counts as an outlier, so they are kept as they are and fitted by weighted medians
   (Theil-Sen), which stand a third of them being wrong.
 - Under steady load all batches have one size, and a line through one point is any line. The slope is then drawn to
-  the last ratio a : c that different sizes had taught (ridge regression towards it).
+  the last ratio a : c that different sizes had taught (ridge regression towards it), as if one batch in a few said
+  so, lest the decayed remnant of the warm-up decides it alone.
 """
 
 from collections.abc import Iterable
@@ -16,10 +17,14 @@ from math import sqrt
 
 from plimsoll.core.service_time import ServiceTime
 
-_FIRST = 16  # samples fitted by medians before the sums take over
+_FIRST = 8  # samples fitted by medians before the sums take over
 _CLIP_SD = 3.0
-_RUN = 8  # with 5% outliers a run of eight comes once in 4e10 batches
+_DRIFT_WEIGHT = 1 / 16  # of the newest residual, in deviations, in their running mean
+_DRIFT = 1.2  # of that mean: 6.7 of its own deviations, and more than 30% stalled batches bring about
+_RECENT = 8  # batches whose median tells how much slower a new regime is
 _SPREAD_WEIGHT = 1 / 32  # of the newest squared residual in the spread
+_KEPT = 2.0  # batches' weight that the past keeps in a new regime
+_PULL = 0.25  # batches that speak for the old ratio
 _SD_FLOOR = 0.01  # of the prediction: a perfectly even model must not take every ripple for an outlier
 
 
@@ -33,10 +38,11 @@ class ServiceTimeModel:
         "_a",
         "_c",
         "_decay",
+        "_drift",
         "_estimate",
         "_first",
         "_ratio",
-        "_run",
+        "_recent",
         "_samples",
         "_variance",
         "_w",
@@ -53,7 +59,8 @@ class ServiceTimeModel:
         # (a, c) as far as their ratio goes. Nothing known: half of a single item's time is fixed cost.
         self._ratio = (prior.a_s, prior.c_s) if prior.predict(1) > 0 else (1.0, 1.0)
         self._samples = 0
-        self._run = 0
+        self._drift = 0.0  # running mean of clipped residuals, in deviations
+        self._recent = [1.0] * _RECENT  # the last batches' seconds over the predicted ones
         self._first: list[tuple[int, float]] | None = []
         self._w = self._wx = self._wy = self._wxx = self._wxy = 0.0
         self._estimate: ServiceTime | None = ServiceTime(prior.a_s, prior.c_s, prior.sd_s, 0)
@@ -88,17 +95,16 @@ class ServiceTimeModel:
     def _add(self, size: int, seconds: float) -> None:
         predicted = self._a + self._c * size
         residual = seconds - predicted
-        bound = _CLIP_SD * max(sqrt(self._variance), _SD_FLOOR * predicted)
-        if -bound <= residual <= bound:
-            self._run = 0
-        else:
-            side = 1 if residual > 0 else -1
-            self._run = self._run + side if self._run * side > 0 else side
-            if self._run * side >= _RUN:
-                self._forget()
-                bound = max(bound, abs(residual) * 1.5)
-            residual = max(-bound, min(bound, residual))
-            seconds = predicted + residual
+        if predicted > 0:
+            deviation = max(sqrt(self._variance), _SD_FLOOR * predicted)
+            score = max(-_CLIP_SD, min(_CLIP_SD, residual / deviation))
+            self._recent[self._samples % _RECENT] = seconds / predicted
+            self._drift += _DRIFT_WEIGHT * (score - self._drift)
+            if -_DRIFT < self._drift < _DRIFT:
+                residual = score * deviation
+                seconds = predicted + residual
+            else:
+                residual = self._change(sorted(self._recent)[_RECENT // 2], size, seconds)
         self._variance += _SPREAD_WEIGHT * (residual * residual - self._variance)
         decay = self._decay
         self._w = self._w * decay + 1.0
@@ -107,15 +113,21 @@ class ServiceTimeModel:
         self._wxx = self._wxx * decay + size * size
         self._wxy = self._wxy * decay + size * seconds
 
-    def _forget(self) -> None:
-        """The past keeps the weight of one sample, so that the next few batches outvote it."""
-        self._run = 0
-        keep = min(1.0, 1.0 / self._w)
+    def _change(self, factor: float, size: int, seconds: float) -> float:
+        """A new regime: everything takes `factor` times as long as before, until new batches say more. Returns the
+        residual of the batch at hand, which is believed as it is."""
+        self._drift = 0.0
+        self._recent = [1.0] * _RECENT
+        self._a *= factor
+        self._c *= factor
+        self._variance *= factor * factor
+        keep = min(1.0, _KEPT / self._w)
         self._w *= keep
         self._wx *= keep
-        self._wy *= keep
         self._wxx *= keep
-        self._wxy *= keep
+        self._wy *= keep * factor
+        self._wxy *= keep * factor
+        return seconds - self._a - self._c * size
 
     def _fit(self) -> None:
         if self._first is not None:
@@ -130,7 +142,7 @@ class ServiceTimeModel:
         c_ref = c0 * y / (a0 + c0 * x)  # the old ratio, scaled so that the line passes through the mean
         # Ridge: the reference slope is believed to within y/x, the slope of a line through the origin.
         doubt = (x / y) ** 2 if y > 0 else 0.0
-        pull = max(self._variance, (_SD_FLOOR * y) ** 2) * doubt / w + 1e-9
+        pull = (max(self._variance, (_SD_FLOOR * y) ** 2) * doubt + _PULL * x * x) / w
         self._set((covariance + pull * c_ref) / (spread_x + pull), x, y)
         if spread_x > 16 * pull and self._a + self._c > 0:
             self._ratio = (self._a, self._c)
@@ -172,8 +184,8 @@ class ServiceTimeModel:
         variance = self._variance
         for size, seconds in first:
             self._add(size, seconds)
-        self._run = 0
-        self._variance = max(variance, 0.0)
+        self._drift = 0.0
+        self._variance = variance
 
 
 def _weighted_median(pairs: Iterable[tuple[float, float]]) -> float:

@@ -64,6 +64,15 @@ def order_of(request: Request) -> Order:
     return (-request.priority, target if target < deadline else deadline)
 
 
+def _towards(mean: float, value: float) -> float:
+    """The running mean of what is finite."""
+    if value == inf:
+        return mean
+    if mean == inf:
+        return max(value, _LEAST_BUDGET_S)
+    return max(mean + (value - mean) / 16, _LEAST_BUDGET_S)
+
+
 class _Bucket:
     """The requests of one key: a heap of (order, sequence, request). `items` counts those still waiting; `listed` is
     the sequence number under which the heap's head stands among the heads."""
@@ -92,8 +101,9 @@ class _Choice:
 class BatchQueue:
     """`size`: items waiting; `len()`: requests waiting; `rate.per_s`: items a second that arrive."""
 
-    __slots__ = ("_a", "_buckets", "_c", "_deadlines", "_gone", "_heads", "_held", "_lingers_from", "_margin",
-                 "_purge_at", "_seq", "_top", "_waiting", "rate", "settings", "size")  # fmt: skip
+    __slots__ = ("_a", "_allowance", "_buckets", "_budget", "_c", "_deadlines", "_gone", "_heads", "_held",
+                 "_lingers_from", "_margin", "_purge_at", "_seq", "_top", "_waiting", "rate", "settings",
+                 "size")  # fmt: skip
 
     def __init__(self, settings: BatchSettings) -> None:
         self.settings = settings
@@ -109,6 +119,9 @@ class BatchQueue:
         self._deadlines: list[tuple[float, int, Request]] = []
         self._lingers_from = -inf
         self._held = 0  # batches in a row that the knee kept smaller than the backlog
+        # What a request usually has from its arrival to its target and to its deadline. One client in a hurry must not
+        # change what size is efficient for all.
+        self._budget = self._allowance = inf
         self._a = self._c = self._margin = 0.0  # of the poll under way
         self._top = 1
 
@@ -136,6 +149,9 @@ class BatchQueue:
             if len(self._heads) > 2 * len(self._buckets) + _DEAD:
                 self._relist()
         heappush(self._deadlines, (request.deadline, seq, request))
+        if seq & 7 == 1:  # one in eight tells enough
+            self._budget = _towards(self._budget, request.target - request.arrived)
+            self._allowance = _towards(self._allowance, request.deadline - request.arrived)
         waiting[request] = bucket
         size = request.size
         bucket.items += size
@@ -238,17 +254,14 @@ class BatchQueue:
             head = bucket.heap[0][2]
             size, items = head.size, bucket.items
             slack = head.deadline - now - margin
-            budget = head.target - head.arrived
-            if budget < _LEAST_BUDGET_S:
-                budget = _LEAST_BUDGET_S
             if items == size:
                 need = size
             else:
                 # Efficient: keeps up with what comes and works the backlog off within one budget. But a request that
                 # comes just after a batch began waits for that batch and then for its own: two must fit its time.
                 need = min(
-                    keeping_up(a, c, rate + self.size / budget),
-                    within(a, c, (head.deadline - head.arrived) / 2 - margin),
+                    keeping_up(a, c, rate + self.size / self._budget),
+                    within(a, c, self._allowance / 2 - margin),
                     items,
                     top,
                 )
@@ -271,7 +284,7 @@ class BatchQueue:
             if self._held >= _EXPLORE_EVERY:
                 self._held = 0
                 most = min(items, 2 * top, self.settings.max_size)
-        most = min(most, within(a, c, aim), max(need, within(a, c, budget / 2 - margin)))
+        most = min(most, within(a, c, aim), max(need, within(a, c, self._budget / 2 - margin)))
         most = max(most, need)
         return _Choice(bucket, most, need, now + to_target - a - c * most)
 

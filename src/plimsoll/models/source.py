@@ -58,8 +58,8 @@ def preload_modules(source: ModelSource) -> tuple[str, ...]:
     """What a fork server may import before it forks replicas of this model; missing ones are no error there."""
     match source.format or guess_format(source.path):
         case "ONNX":
-            return ("onnxruntime",)
+            return ("onnxruntime", "plimsoll.models.onnx")
         case "SKLearn":
-            return ("sklearn", "skops.io")
+            return ("sklearn", "skops.io", "plimsoll.models.sklearn")
         case _:
-            return ()
+            return ("plimsoll.models.python",)

@@ -59,8 +59,6 @@ def test_training_is_repeatable_accurate_and_skipped_when_done(digits, tmp_path)
     assert (tmp_path / "digits.onnx").read_bytes() == digits.read_bytes()
     assert float(told.split()[1].rstrip("%")) > 95
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits.onnx", "expected.json", "request.json"]
-    for name in ("request.json", "expected.json"):
-        assert (tmp_path / name).read_text() == (EXAMPLES / "digits" / name).read_text()
     assert train(tmp_path, "--if-missing") == ""
 
 

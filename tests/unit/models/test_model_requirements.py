@@ -46,7 +46,7 @@ def test_all_that_is_missing_comes_in_one_message():
 
 
 def test_extras_count(monkeypatch):
-    import plimsoll.models.requirements as module
+    import importlib.metadata as module
 
     class Found:
         version = "1.0"

@@ -1,0 +1,68 @@
+"""Closed-loop load with wrk, or with a client of our own where wrk is missing."""
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from servers import HERE, LOAD_CORE, on_core
+
+_UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
+
+
+@dataclass(frozen=True)
+class Load:
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+
+
+def drive(url: str, body: bytes, *, connections: int, seconds: float, folder: Path) -> Load:
+    tool = [sys.executable, str(HERE / "client.py")] if shutil.which("wrk") is None else ["wrk"]
+    arguments = [
+        "-t1",
+        f"-c{connections}",
+        f"-d{max(1, round(seconds))}s",
+        "--latency",
+        "-s",
+        str(_script(body, folder)),
+        url,
+    ]
+    done = subprocess.run([*on_core(LOAD_CORE), *tool, *arguments], capture_output=True, text=True, check=True)
+    return parse(done.stdout)
+
+
+def parse(text: str) -> Load:
+    """wrk's report."""
+    failed = [int(count) for count in re.findall(r"Non-2xx or 3xx responses: (\d+)", text)]
+    failed += [int(count) for line in re.findall(r"Socket errors:.*", text) for count in re.findall(r"\d+", line)]
+    return Load(
+        per_s=float(_find(r"Requests/sec:\s+([\d.]+)", text)),
+        p50_ms=_milliseconds(_find(r"50%\s+([\d.]+\w+)", text)),
+        p99_ms=_milliseconds(_find(r"99%\s+([\d.]+\w+)", text)),
+        errors=sum(failed),
+    )
+
+
+def _find(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    if match is None:
+        raise RuntimeError(f"no report of the load tool:\n{text}")
+    return match[1]
+
+
+def _milliseconds(text: str) -> float:
+    match = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text)
+    assert match is not None, text
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _script(body: bytes, folder: Path) -> Path:
+    path = folder / "post.lua"
+    path.write_text(
+        'wrk.method="POST"\nwrk.headers["Content-Type"]="application/json"\nwrk.body=[==[' + body.decode() + "]==]\n"
+    )
+    return path

@@ -1,0 +1,38 @@
+"""Results as a table: who, medians over the rounds, the ratio that matters and the bar it is held against."""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """`ratio` is what is compared, `bar` what it should reach ("≥ 8.0"), empty where there is none."""
+
+    part: str
+    what: str
+    figure: str
+    against: str = ""
+    ratio: float | None = None
+    bar: str = ""
+
+    @property
+    def verdict(self) -> str:
+        if not self.bar or self.ratio is None:
+            return ""
+        sign, value = self.bar.split()
+        return "ok" if (self.ratio >= float(value) if sign == "≥" else self.ratio <= float(value)) else "MISSED"
+
+
+def show(rows: list[Row]) -> str:
+    head = ("part", "what", "plimsoll", "against", "ratio", "bar", "")
+    cells = [head] + [
+        (r.part, r.what, r.figure, r.against, "" if r.ratio is None else f"{r.ratio:.2f}", r.bar, r.verdict)
+        for r in rows
+    ]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
+
+
+def as_json(rows: list[Row]) -> list[dict[str, object]]:
+    return [asdict(row) | {"verdict": row.verdict} for row in rows]

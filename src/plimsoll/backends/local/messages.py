@@ -24,7 +24,7 @@ _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # absent on macOS
 
 
 class Channel:
-    """One end of a non-blocking connection. `receive` and `send` never block; a peer that is gone or talks nonsense shows as EOFError."""
+    """One end of a non-blocking connection. Never blocks; a peer that is gone or talks nonsense shows as EOFError."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)

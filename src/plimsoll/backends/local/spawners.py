@@ -1,11 +1,19 @@
 """Which spawner a process uses."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from plimsoll.backends.local.spawner_exec import ExecSpawner
 from plimsoll.backends.local.spawner_fork import ForkSpawner
 from plimsoll.ports.spawner import Spawner
+
+
+class LocalSpawner(Spawner, Protocol):
+    """What the local backend needs: a spawner whose children can start workers of their own."""
+
+    def server_path(self, preload: Sequence[str] = ()) -> str:
+        """`args["fork_server"]` of a child with these preloads; empty where there is no fork server."""
+        ...
 
 
 async def spawner_for_workers(args: Mapping[str, Any]) -> Spawner:

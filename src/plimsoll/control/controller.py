@@ -162,7 +162,7 @@ class Controller:
         try:
             state.seen = seen
             version, settle_s = self.stream.snapshot.version, self.settings.settle_s
-            reconcile.notice_lost_replicas(state, self.timeline)
+            reconcile.notice_ends(state, self.timeline)
             reconcile.notice_loop_lag(state, now=now)
             reconcile.judge(state, self.timeline, now=now)
             reconcile.settle(state, self.timeline, self.stream.reports, version, now=now, patience_s=settle_s)
@@ -209,6 +209,6 @@ class Controller:
             self._kick.set()  # a replacement may be waiting for this word
 
     def _failed(self, service: str, step: str, error: BaseException) -> None:
-        LOG.error("%s failed", step, exc_info=error)
         message = f"{step} failed: {type(error).__name__}: {error}"
-        self.timeline.record_once(service, Kind.ERROR, message, level=Level.ERROR)
+        if self.timeline.record_once(service, Kind.ERROR, message, level=Level.ERROR):
+            LOG.error("%s failed", step, exc_info=error)

@@ -22,15 +22,22 @@ LAG_SHARE = 0.1
 LAG_LASTS_S = 3.0
 
 
-def notice_lost_replicas(state: ServiceState, timeline: Timeline) -> None:
-    """Tells of replicas that served and ended without being told to."""
+def notice_ends(state: ServiceState, timeline: Timeline) -> None:
+    """Counts how often in a row replicas ended, and tells of those that served and ended without being told to."""
     for replica in state.seen:
-        if replica.phase in DOWN and state.phases.get(replica.id) is ReplicaPhase.READY:
-            reason = one_line(replica.reason) or "it ended without a reason"
-            timeline.record(
-                state.name, Kind.REPLICA, f"{replica.id} was lost: {reason}", level=Level.WARNING, replica=replica.id
-            )
+        before = state.phases.get(replica.id)
+        if replica.phase is ReplicaPhase.READY:
+            state.ends.pop(replica.id, None)
+            state.served.add(replica.id)
+        elif replica.phase in DOWN and before not in DOWN:
+            state.ends[replica.id] = state.ends.get(replica.id, 0) + 1
+            if before is ReplicaPhase.READY:
+                reason = one_line(replica.reason) or "it ended without a reason"
+                message = f"{replica.id} was lost: {reason}"
+                timeline.record(state.name, Kind.REPLICA, message, level=Level.WARNING, replica=replica.id)
     state.phases = {replica.id: replica.phase for replica in state.seen}
+    state.ends = {replica: count for replica, count in state.ends.items() if replica in state.phases}
+    state.served &= state.phases.keys()
 
 
 def notice_loop_lag(state: ServiceState, *, now: float) -> None:

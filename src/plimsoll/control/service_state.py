@@ -11,8 +11,8 @@ from plimsoll.spec import ModelService
 
 DOWN = frozenset({ReplicaPhase.FAILED, ReplicaPhase.BACKING_OFF})
 
-# A replica that served and then can't start again: the backend tries this often before requests are told at once.
-_RESTARTS_BEFORE_FAILED = 3
+# A revision that served before: one death and three failed restarts in a row, before requests are told at once.
+_ENDS_BEFORE_FAILED = 4
 
 
 @dataclass(slots=True)
@@ -42,6 +42,8 @@ class ServiceState:
     revisions: dict[RevisionId, Revision] = field(default_factory=dict)
     seen: tuple[ObservedReplica, ...] = ()
     phases: dict[str, ReplicaPhase] = field(default_factory=dict)  # of the replicas at the last tick
+    ends: dict[str, int] = field(default_factory=dict)  # how often in a row each replica ended, since it last was ready
+    served: set[str] = field(default_factory=set)  # replicas that were ready once
     lagging_since: dict[str, float] = field(
         default_factory=dict
     )  # replicas whose loop lag is over a tenth of the budget
@@ -88,17 +90,17 @@ class ServiceState:
     def start_failure(self, revision: Revision) -> str | None:
         """The definite reason why a revision does not start, or None while it may yet.
 
-        A replica that ended before it was ever ready tells it. For a revision that served before, a replica must have
-        been started again three times: one that died under load comes back.
+        Each of its replicas must have ended before it ever was ready. Where one served before, it must have ended four
+        times in a row: one that died under load comes back.
         """
-        replicas = self.of(revision.id)
-        if not replicas or any(replica.phase not in DOWN for replica in replicas):
-            return None
+        replicas = [replica for replica in self.of(revision.id) if replica.phase is not ReplicaPhase.DRAINING]
         proven = self.good is not None and self.good.id == revision.id
         for replica in replicas:
-            if replica.restarts >= (_RESTARTS_BEFORE_FAILED if proven else 0) and (proven or replica.ready_at is None):
-                return one_line(replica.reason) or "ended before it was ready, without a reason"
-        return None
+            enough = _ENDS_BEFORE_FAILED if proven or replica.id in self.served else 1
+            if self.ends.get(replica.id, 0) < enough:
+                return None
+        reasons = [one_line(replica.reason) for replica in replicas]
+        return next(filter(None, reasons), "ended before it was ready, without a reason") if replicas else None
 
 
 def one_line(text: str) -> str:

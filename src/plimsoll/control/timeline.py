@@ -29,6 +29,8 @@ class Kind(StrEnum):
     ERROR = "error"  # a step of the controller itself failed
 
 
+_REPEAT_S = 60.0
+
 Detail = str | int | float | bool | None | tuple[str, ...]
 
 
@@ -52,6 +54,7 @@ class Timeline:
         self._wall = wall
         self._events: deque[Event] = deque(maxlen=keep)
         self._seq = 0
+        self._once: dict[tuple[str, Kind, str], float] = {}  # when `record_once` told it
         self._more = asyncio.Event()
         self._closed = False
 
@@ -68,11 +71,15 @@ class Timeline:
 
     def record_once(
         self, service: str, kind: Kind, message: str, *, level: Level = Level.ERROR, **details: Detail
-    ) -> None:
-        """Leaves out what is the newest event already: a step that fails each tick makes one line, not one a second."""
-        last = self._events[-1] if self._events else None
-        if last is None or (last.service, last.kind, last.message) != (service, kind, message):
-            self.record(service, kind, message, level=level, **details)
+    ) -> bool:
+        """Leaves out, and returns False for, what was told within the last minute: a step that fails at each turn makes
+        one line a minute, not one a second."""
+        key, now = (service, kind, message), self._wall()
+        if now - self._once.get(key, float("-inf")) < _REPEAT_S:
+            return False
+        self._once = {told: at for told, at in self._once.items() if now - at < _REPEAT_S} | {key: now}
+        self.record(service, kind, message, level=level, **details)
+        return True
 
     def since(self, seq: int = 0) -> list[Event]:
         """Events with a higher number, oldest first."""

@@ -13,13 +13,16 @@ def test_readers_name_the_last_number_they_saw_and_the_oldest_are_forgotten():
     assert timeline.since(0)[0].at == 1000.0
 
 
-def test_a_step_that_fails_each_tick_makes_one_line():
-    timeline = Timeline(lambda: 0.0)
-    for _ in range(3):
-        timeline.record_once("", Kind.ERROR, "the disk is full")
-    timeline.record("mood", Kind.READY, "rev 1 1/1 ready")
-    timeline.record_once("", Kind.ERROR, "the disk is full")
-    assert [event.message for event in timeline.since()] == ["the disk is full", "rev 1 1/1 ready", "the disk is full"]
+def test_a_step_that_fails_at_each_turn_makes_one_line_a_minute():
+    now = 0.0
+    timeline = Timeline(lambda: now)
+    told = 0
+    for second in range(130):
+        now = float(second)
+        told += timeline.record_once("a", Kind.ERROR, "the disk is full")
+        timeline.record_once("b", Kind.ERROR, "the disk is full")
+    assert told == 3
+    assert [event.service for event in timeline.since()] == ["a", "b"] * 3
     assert timeline.since()[0].level == Level.ERROR
 
 

@@ -1,4 +1,4 @@
-"""A replica under Poisson load, in virtual time: a = 4 ms, c = 1.5 ms (604 items a second at the knee of 26), p99
+"""A replica under Poisson load, in virtual time: a = 4 ms, c = 1.5 ms (605 items a second at the knee of 26), p99
 budget 100 ms, timeout 200 ms. `pytest tests/scenarios -s` prints the table of docs/batching.md."""
 
 from random import Random

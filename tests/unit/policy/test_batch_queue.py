@@ -16,8 +16,8 @@ def request(name, arrived=0.0, *, target=0.1, deadline=0.2, size=1, key="k", pri
     return Request(name, arrived, arrived + target, arrived + deadline, size, key, inputs, priority, alone=alone)
 
 
-def queue(*requests, now=0.0, max_size=64, overhead_s=0.0, **settings):
-    filled = BatchQueue(BatchSettings(max_size=max_size, overhead_s=overhead_s, **settings))
+def queue(*requests, now=0.0, overhead_s=0.0, batch_cost_s=0.0, **settings):
+    filled = BatchQueue(BatchSettings(overhead_s=overhead_s, batch_cost_s=batch_cost_s, **settings))
     for one in requests:
         filled.push(one, now)
     return filled
@@ -69,6 +69,11 @@ def test_now_and_then_a_batch_goes_beyond_the_knee_to_learn():
 def test_a_model_that_gains_nothing_from_batches_gets_them_one_by_one():
     filled = queue(*many(5))
     assert len(filled.poll(0.0, ServiceTime(0.0, 0.002, samples=9)).batch) == 1
+
+
+def test_the_hop_to_the_model_counts_as_a_batchs_cost():
+    filled = queue(*many(64), batch_cost_s=0.0001)
+    assert len(filled.poll(0.0, ServiceTime(5e-6, 150e-6, samples=9)).batch) == 7
 
 
 def test_never_more_than_max_size():

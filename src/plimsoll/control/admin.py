@@ -221,7 +221,8 @@ def _follows(request: Request) -> bool:
 def _event_line(event: Event) -> bytes:
     """One line of NDJSON; the details stand beside the other keys."""
     told = asdict(event)
-    return msgspec.json.encode({**told.pop("details"), **told}) + b"\n"
+    details = told.pop("details")
+    return msgspec.json.encode({**told, **details}) + b"\n"
 
 
 async def _lines(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:

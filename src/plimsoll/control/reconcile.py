@@ -118,7 +118,7 @@ def settle(
     start = f"{replacement.cause}: " if replacement.cause else ""
     if not replacement.replaces:
         state.replacement = None
-        message = f"{start}rev {revision.number}   {state.ready(revision.id)}/{state.wanted} ready in {seconds:.1f} s"
+        message = f"{start}rev {revision.number}   {state.ready(revision.id)}/{state.wanted} ready in {_shown(seconds)}"
         timeline.record(
             state.name,
             Kind.READY,
@@ -144,7 +144,7 @@ def settle(
     timeline.record(
         state.name,
         Kind.REPLACED,
-        f"{start}rev {revision.number} ready in {seconds:.1f} s, {old} drained, {failures} requests failed",
+        f"{start}rev {revision.number} ready in {_shown(seconds)}, {old} drained, {failures} requests failed",
         level=Level.WARNING if failures else Level.INFO,
         revision=revision.id,
         revision_number=revision.number,
@@ -152,6 +152,10 @@ def settle(
         seconds=round(seconds, 3),
         failed_requests=failures,
     )
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 0.095 else f"{seconds:.2f} s"
 
 
 def _gone(view: ServiceView, revision: Revision) -> bool:

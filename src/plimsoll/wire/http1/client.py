@@ -222,6 +222,10 @@ class ClientConnection(asyncio.Protocol):
         self._headers = _NOWHERE
         if self._head_only and status >= 200:
             self._complete = True
+            if not any(name in (b"content-length", b"transfer-encoding") for name, _ in headers):
+                # llhttp takes it for an answer that ends with the connection.
+                options = b",".join(value.lower() for name, value in headers if name == b"connection")
+                self._closes = parser.get_http_version() != "1.1" or b"close" in options
 
     def on_body(self, data: bytes) -> None:
         if self._complete:

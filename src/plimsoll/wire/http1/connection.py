@@ -134,8 +134,7 @@ class ServerConnection(asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.state = CLOSED
-        self._ended = True
+        self._enter(CLOSED)
         self._server.forget(self)
         gone = [exchange for exchange in self.pending if not exchange.answered]
         self.pending.clear()

@@ -87,10 +87,14 @@ def check_version(version: str, hosts: int) -> None:
 
 
 def check_transfer_encoding(value: bytes, version: str) -> None:
-    """RFC 9112 section 6.1: an unknown coding is 501; Transfer-Encoding in HTTP/1.0 is faulty framing."""
+    """RFC 9112 sections 6.1 and 6.3: a body that does not end in chunked has no end that both sides agree on (400); an
+    unknown coding inside chunked is 501; Transfer-Encoding in HTTP/1.0 is faulty framing (400)."""
     if version != "1.1":
         raise Invalid("HTTP/1.0 has no Transfer-Encoding")
-    if value.lower() != b"chunked":
+    coding = value.lower()
+    if coding != b"chunked":
+        if coding.rpartition(b",")[2].strip(b" \t") != b"chunked":
+            raise Invalid("the Transfer-Encoding does not end in chunked")
         raise Invalid("the only Transfer-Encoding understood here is chunked", status=501)
 
 
@@ -105,17 +109,18 @@ def expects_continue(exchange: "Exchange") -> bool:
     return found
 
 
-def head_bytes(target: bytes, headers: list[Header]) -> int:
-    return len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
+def head_bytes(method: bytes, target: bytes, headers: list[Header]) -> int:
+    """As sent, but for whitespace round the values: two spaces, the version and two line ends are 14 bytes."""
+    return 14 + len(method) + len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 def with_host(headers: list[Header], authority: bytes) -> list[Header]:
     return [(b"host", authority), *(header for header in headers if header[0] != b"host")]
 
 
-def malformed(data: bytes, error: Exception) -> Invalid:
-    """`data`: from where the parser last began; `error`: its complaint."""
-    if data.startswith(b"\x16"):
+def malformed(first: bytes, error: Exception) -> Invalid:
+    """`first`: the first byte of what the parser got; `error`: its complaint."""
+    if first == b"\x16":
         return Invalid("this port speaks plain HTTP, and the client began a TLS handshake")
     if "PRI" in str(error):
         return Invalid("this port speaks HTTP/1.1, and the client began HTTP/2")

@@ -139,13 +139,13 @@ class RequestReader:
 
     def _begin_exchange(self, headers: list[rules.Header]) -> None:
         parser, cache, settings = self._parser, self._rules, self._settings
+        raw_method: bytes = parser.get_method()
         # What one read brings is an upper bound of the head's size: counting is for heads that might be over.
         if len(headers) > settings.max_headers or (
             (self.read > settings.max_head_bytes or self._continued)
-            and rules.head_bytes(self._target, headers) > settings.max_head_bytes
+            and rules.head_bytes(raw_method, self._target, headers) > settings.max_head_bytes
         ):
             raise self._head_too_large()
-        raw_method: bytes = parser.get_method()
         method = rules.METHODS.get(raw_method) or rules.other_method(raw_method)
         path, query, authority = cache.targets.get(self._target) or cache.target(method, self._target)
         hosts, special = 0, False
@@ -201,6 +201,8 @@ class RequestReader:
 
     def partial(self) -> None:
         """A read ended inside a request. Sets `refusal` where it has grown too large."""
+        if self.refusal is not None:
+            return
         if self.phase == HEAD:
             if self._continued:
                 self._lines += self.read
@@ -218,16 +220,17 @@ class RequestReader:
 
     def interrupted(self, data: bytes, stop: Exception) -> None:
         """`feed` raised `stop`. Goes on where the request only asked for another protocol, else sets `refusal`."""
+        rest = memoryview(data)  # thousands of such requests in one read must not copy it each time
         while isinstance(stop, httptools.HttpParserUpgrade):
-            data = data[stop.args[0] :]
+            rest = rest[stop.args[0] :]
             try:
                 self._after_upgrade()
-                self.feed(data)
+                self.feed(rest)
                 return
             except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
                 stop = error
         if self.refusal is None:
-            self.refusal = rules.malformed(data, stop)
+            self.refusal = rules.malformed(bytes(rest[:1]), stop)
 
     def _frame(self, exchange: Exchange) -> None:
         """The headers that say how the body comes. httptools checked Content-Length and its rivalry with TE."""

@@ -18,8 +18,10 @@ class HttpSettings:
     write_timeout_s: float = 30.0  # to drain an answer to a slow reader, plus a second for each min_bytes_per_s drained
     min_bytes_per_s: int = 64 * 1024
     idle_timeout_s: float = 75.0  # a kept-alive connection without a request closes silently
-    linger_s: float = 1.0  # how long a refused client may go on sending before the connection is cut
-    linger_bytes: int = 256 * 1024
+    # A refused client may go on sending for so long and so much before the connection is cut: many clients read the
+    # answer only after the last byte of their body. Nothing of it is kept.
+    linger_s: float = 2.0
+    linger_bytes: int = 16 * 1024 * 1024
     pipeline_depth: int = 32  # unanswered requests a connection; reading pauses beyond
     write_high_bytes: int = 256 * 1024  # reading pauses while more than this waits for a slow reader
     max_connections: int = 16 * 1024  # further ones are closed at once

@@ -33,7 +33,7 @@ def sweep(connection: ServerConnection, now: float) -> None:
     elif reader.phase == BODY:
         if now - reader.began > settings.body_timeout_s + reader.received / settings.min_bytes_per_s:
             connection.refuse(Invalid("the rest of the request's body did not come in time", status=408))
-    elif reader.phase == IDLE and not busy and now - connection.since > settings.idle_timeout_s:
+    elif reader.phase == IDLE and not busy and now - max(connection.since, reader.now) > settings.idle_timeout_s:
         connection.close()
 
 

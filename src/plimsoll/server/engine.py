@@ -63,6 +63,7 @@ class Engine:
         self._stopped: RequestError | None = None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
         runner.on_done = self._done
+        runner.on_free = self._pump
 
     @property
     def in_flight(self) -> int:
@@ -124,7 +125,7 @@ class Engine:
 
     def _pump(self) -> None:
         self._pump_due = False
-        if self._running or self._stopped is not None:
+        if self._running or self._stopped is not None or not self.runner.free:
             return
         if self._wake is not None:
             self._wake.cancel()

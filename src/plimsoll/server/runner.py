@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Protocol
 
-from plimsoll.core.errors import ModelFailed, PlimsollError, RequestError
+from plimsoll.core.errors import ModelFailed, ModelLoadError, PlimsollError, RequestError
 from plimsoll.core.request import Inputs, Outputs
 from plimsoll.core.tensors import ModelInfo
 from plimsoll.ports.model import Model
@@ -22,6 +22,8 @@ OnDone = Callable[[Results, float], None]  # with the seconds the model took
 
 class Runner(Protocol):
     on_done: OnDone
+    on_free: Callable[[], None]  # called when `free` becomes True again
+    free: bool  # can it take a batch? False while what was lost or hung is being replaced
 
     async def start(self) -> ModelInfo:
         """Loads and warms up. Raises ModelLoadError."""
@@ -94,7 +96,9 @@ class ThreadRunner:
         self._inbox: SimpleQueue[Sequence[Inputs] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self.warm_up_times: list[tuple[int, float]] = []
+        self.free = True
         self.on_done: OnDone = lambda results, seconds: None
+        self.on_free: Callable[[], None] = lambda: None
 
     async def start(self) -> ModelInfo:
         loop = asyncio.get_running_loop()
@@ -148,4 +152,4 @@ def _fail(loaded: "asyncio.Future[ModelInfo]", error: BaseException) -> None:
     if isinstance(error, PlimsollError):
         loaded.set_exception(error)
     else:  # an exit from within load(), or a bug of ours: never lost
-        loaded.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+        loaded.set_exception(ModelLoadError(f"{type(error).__name__}: {error}"))

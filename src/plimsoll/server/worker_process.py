@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -17,6 +17,7 @@ from plimsoll.server.runner import OnDone
 
 ENTRY = "plimsoll.app.worker:main"
 _SIGKILL = 9
+_LAST_WORD_S = 0.05  # between a worker's exit status and the end of its socket, whichever comes first
 
 
 class WorkerProcess(asyncio.Protocol):
@@ -28,6 +29,7 @@ class WorkerProcess(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._child: Child | None = None
         self._status: int | None = None
+        self._hung_up = False
         self._told = False
 
     async def start(self, spawner: Spawner, spec: ChildSpec) -> None:
@@ -49,16 +51,14 @@ class WorkerProcess(asyncio.Protocol):
         return self._child.pid if self._child else 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is registered nowhere as one
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # The exit status tells more than a closed socket: give it a moment to arrive.
-        if not self._told:
-            asyncio.get_running_loop().call_later(0.05, self._lost)
+        self._hung_up = True
+        self._ending()
 
     def send(self, frame: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -74,7 +74,16 @@ class WorkerProcess(asyncio.Protocol):
 
     def _exited(self, status: int) -> None:
         self._status = status
-        self._lost()
+        self._ending()
+
+    def _ending(self) -> None:
+        """The exit status tells why, and its last message ("failed") may still be in the socket: wait for both."""
+        if self._told:
+            return
+        if self._hung_up and self._status is not None:
+            self._lost()
+        else:
+            asyncio.get_running_loop().call_later(_LAST_WORD_S, self._lost)
 
     def _lost(self) -> None:
         if self._told:
@@ -91,7 +100,10 @@ def _describe_exit(status: int) -> str:
 
 
 class ProcessRunner:
-    """The model in a worker process, for models that hold the interpreter lock, crash or hang."""
+    """The model in a worker process, for models that hold the interpreter lock, crash or hang.
+
+    While a new worker loads, `free` is False and the queue keeps what waits: nothing is handed out that might expire.
+    """
 
     def __init__(
         self,
@@ -116,26 +128,36 @@ class ProcessRunner:
         )
         self._worker: WorkerProcess | None = None
         self._loaded: asyncio.Future[ModelInfo] | None = None
-        self._waiting: Sequence[Inputs] | None = None  # a batch that came while a new worker starts
         self._busy = False
         self._restart: asyncio.Task[None] | None = None
         self._on_restart_failed = on_restart_failed
+        self.free = False
         self.warm_up_times: list[tuple[int, float]] = []
         self.restarts = 0
         self.on_done: OnDone = lambda results, seconds: None
+        self.on_free: Callable[[], None] = lambda: None
+
+    @property
+    def pid(self) -> int:
+        return self._worker.pid if self._worker is not None else 0
 
     async def start(self) -> ModelInfo:
         self._loaded = asyncio.get_running_loop().create_future()
         self._worker = WorkerProcess(self._message, self._lost)
         await self._worker.start(self._spawner, self._spec)
-        return await self._loaded
+        info = await self._loaded
+        self.free = True
+        return info
 
     def run(self, batch: Sequence[Inputs]) -> None:
-        if self._restart is not None or self._worker is None:
-            self._waiting = batch
+        assert self._worker is not None
+        try:
+            frame = framing.encode(["run", [framing.pack(inputs) for inputs in batch]])
+        except RequestError as error:  # nothing a client can send, but a batch without an ending would stop the queue
+            asyncio.get_running_loop().call_soon(self.on_done, error, 0.0)
             return
         self._busy = True
-        self._worker.send(framing.encode(["run", [framing.pack(inputs) for inputs in batch]]))
+        self._worker.send(frame)
 
     def overdue(self) -> bool:
         self._replace()
@@ -162,22 +184,27 @@ class ProcessRunner:
                 if self._loaded is not None and not self._loaded.done():
                     self._loaded.set_result(msgspec.convert(message[1], ModelInfo))
             case "failed":
-                if self._loaded is not None and not self._loaded.done():
-                    reason, file, line, detail = message[1:]
-                    self._loaded.set_exception(ModelLoadError(reason, file=file, line=line, detail=detail))
+                assert self._worker is not None
+                self._worker.kill()  # it is ending: that it does is no further news
+                reason, file, line, detail = message[1:]
+                self._load_failed(ModelLoadError(reason, file=file, line=line, detail=detail))
+
+    def _load_failed(self, error: ModelLoadError) -> None:
+        if self._loaded is not None and not self._loaded.done():
+            self._loaded.set_exception(error)
 
     def _lost(self, reason: str) -> None:
         if self._loaded is not None and not self._loaded.done():
-            self._loaded.set_exception(ModelLoadError(f"{reason} while it loaded"))
+            self._load_failed(ModelLoadError(f"{reason} while it loaded"))
             return
         was_busy = self._busy
         self._replace()
         if was_busy:
             # Not ModelFailed: the gateway tries it again, alone, elsewhere; it may have been a batch mate's doing.
-            self.on_done(ReplicaLost(f"{reason} while it computed"), 0.0)
+            self.on_done(ReplicaLost(f"{reason} while it computed", retry_after_s=1), 0.0)
 
     def _replace(self) -> None:
-        self._busy = False
+        self._busy = self.free = False
         if self._worker is not None:
             self._worker.kill()
         if self._restart is None:
@@ -187,11 +214,12 @@ class ProcessRunner:
         try:
             await asyncio.wait_for(self.start(), self._load_timeout_s)
         except (ModelLoadError, HostError, TimeoutError) as error:
-            self._on_restart_failed(str(error) or f"load() did not finish within {self._load_timeout_s:g} s")
+            if self._worker is not None:
+                self._worker.kill()
+            reason = str(error) or f"load() did not finish within {self._load_timeout_s:g} s"
+            self._on_restart_failed(f"the model's process could not be replaced: {reason}")
             return
         finally:
             self._restart = None
         self.restarts += 1
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            self.run(waiting)
+        self.on_free()

@@ -1,10 +1,9 @@
 """Who may speak to the admin API over TCP.
 
-It listens on loopback, which keeps other machines out but not the pages in this machine's browsers. A page can reach
-127.0.0.1 in two ways: through a name of its own that it re-points to 127.0.0.1 (DNS rebinding; the Host header then
-still says its name), and by a cross-site request that the browser sends without asking (the Origin says who, and a
-"simple" request can carry neither a JSON content type nor a header of ours without a preflight, which is not answered).
-The Unix socket needs none of this: its mode is 0600.
+It listens on loopback, which keeps other machines out, but neither this machine's other users (whoever may apply a
+service runs code as the one who started us) nor the pages in its browsers. So over TCP one can only read; changes go
+over the Unix socket, whose mode is 0600. And a page can't even read: neither through a name of its own that it
+re-points to 127.0.0.1 (DNS rebinding: the Host header still says its name) nor across sites (the Origin says who).
 """
 
 from collections.abc import Iterable
@@ -15,14 +14,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 _OURS = frozenset({"localhost", "127.0.0.1", "::1"})
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
-CLIENT_HEADER = b"plimsoll-client"
 
 
 def refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str] | None:
     """The status and one line for a request that is refused; None for one that may go on.
 
-    421 where the Host is not this machine's (RFC 9110 section 7.4: misdirected request), 403 for a foreign Origin or
-    a change that a cross-site page could have sent.
+    421 where the Host is not this machine's (RFC 9110 section 7.4: misdirected request), 403 for a foreign Origin and
+    for a change.
     """
     found = list(headers)
     hosts = [value.decode("latin-1") for name, value in found if name == b"host"]
@@ -31,18 +29,9 @@ def refusal(method: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, s
     for name, value in found:
         if name == b"origin" and _authority_of(value.decode("latin-1")) != hosts[0].lower():
             return 403, "requests from other sites are refused (Origin)"
-    if method not in _READS and not _deliberate(found):
-        return 403, "a change needs the header `content-type: application/json` or `plimsoll-client: 1`"
+    if method not in _READS:
+        return 403, "this port only reads; make changes with the plimsoll command, which uses the Unix socket"
     return None
-
-
-def _deliberate(headers: list[tuple[bytes, bytes]]) -> bool:
-    for name, value in headers:
-        if name == CLIENT_HEADER and value.strip() == b"1":
-            return True
-        if name == b"content-type" and value.split(b";")[0].strip().lower() == b"application/json":
-            return True
-    return False
 
 
 def _host_of(host: str) -> str | None:

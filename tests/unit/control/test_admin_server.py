@@ -46,9 +46,9 @@ def test_both_sockets_serve_and_only_tcp_asks_who_speaks(folder, loop):
             rebound = await tcp.get("/v1/services", headers={"host": "evil.example"})
             assert (rebound.status_code, list(rebound.json())) == (421, ["error", "errors"])
             assert (await tcp.get("/healthz", headers={"origin": "http://evil.example"})).status_code == 403
-            form = await tcp.post("/v1/services", data={"documents": "x"})
-            assert form.status_code == 403
-            assert (await tcp.delete("/v1/services/x", headers={"plimsoll-client": "1"})).status_code == 404
+            change = await tcp.post("/v1/services", json={"documents": []})
+            assert (change.status_code, "only reads" in change.json()["error"]) == (403, True)
+            assert (await tcp.delete("/v1/services/x")).status_code == 403
             same = {"host": base.removeprefix("http://"), "origin": base}
             assert (await tcp.get("/healthz", headers=same)).status_code == 200
         async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(path)), base_url="http://x") as unix:

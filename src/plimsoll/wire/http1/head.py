@@ -119,7 +119,7 @@ def with_host(headers: list[Header], authority: bytes) -> list[Header]:
 
 
 def malformed(first: bytes, error: Exception) -> Invalid:
-    """`first`: the first byte of what the parser got; `error`: its complaint."""
+    """`first`: the connection's first byte, empty where it was fine; `error`: the parser's complaint."""
     if first == b"\x16":
         return Invalid("this port speaks plain HTTP, and the client began a TLS handshake")
     if "PRI" in str(error):

@@ -62,6 +62,7 @@ class RequestReader:
         "_rules",
         "_settings",
         "_target",
+        "_unused",
         "began",
         "feed",
         "now",
@@ -85,6 +86,7 @@ class RequestReader:
         self._headers: list[rules.Header] = _NOWHERE
         self._continued = False  # the head in progress began in an earlier read ...
         self._lines = 0  # ... and this many bytes of later reads belong to it
+        self._unused = True  # no request has come yet
         self._exchange: Exchange | None = None  # its body is being read
         self._pieces: list[bytes | bytearray] = []
         self._received = 0
@@ -163,6 +165,7 @@ class RequestReader:
         if authority is not None:
             headers = rules.with_host(headers, authority)
         self.began = self.now
+        self._unused = False
         self._exchange = exchange = Exchange(
             method, path, query, version, headers, self.now, self._owner, not parser.should_keep_alive()
         )
@@ -230,7 +233,8 @@ class RequestReader:
             except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
                 stop = error
         if self.refusal is None:
-            self.refusal = rules.malformed(bytes(rest[:1]), stop)
+            first = bytes(rest[:1]) if self._unused and not self._continued else b""
+            self.refusal = rules.malformed(first, stop)
 
     def _frame(self, exchange: Exchange) -> None:
         """The headers that say how the body comes. httptools checked Content-Length and its rivalry with TE."""

@@ -1,6 +1,7 @@
 """A replica without a model, for the suites of spawners and backends. What it does is told by `args`."""
 
 import json
+import logging
 import os
 import pathlib
 import signal
@@ -61,7 +62,7 @@ def tell(context):
         env={name: os.environ.get(name) for name in (*args_of(context, "env"), "OMP_NUM_THREADS")},
         cwd=os.getcwd(), cpus=sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
         modules=[name for name in args_of(context, "modules") if name in sys.modules],
-        random=float(importlib.import_module("numpy").random.random()),
+        log_handlers=len(logging.getLogger().handlers), random=float(importlib.import_module("numpy").random.random()),
         comm=pathlib.Path("/proc/self/comm").read_text().strip() if sys.platform == "linux" else "",
     )  # fmt: skip
     for name, fd in context.fds.items():

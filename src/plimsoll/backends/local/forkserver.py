@@ -124,8 +124,8 @@ class ForkServer:
         for name in (*_ALWAYS, *message["modules"], *message["preload"]):
             try:
                 importlib.import_module(name)
-            except ImportError as error:
-                _log.warning("not imported: %s", error)
+            except Exception as error:  # a library may fail in any way; whoever needs it will say so better
+                _log.warning("not imported: %s: %s", name, error)
         gc.collect()
         gc.freeze()
         self._kept = frozenset(_open_fds() - before)
@@ -168,6 +168,7 @@ class ForkServer:
             outputs = tuple(named.pop(name) for name in ("stdout", "stderr") if launch["log_path"] is None)
             child_process.redirect(launch["log_path"], outputs)
             gc.enable()
+            logging.getLogger().handlers.clear()  # the child sets up its own
             code = child_process.run(launch, status_fd, lifeline_fd, named)
         except BaseException:
             _log.exception("a child could not be settled")

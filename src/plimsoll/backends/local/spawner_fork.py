@@ -219,6 +219,7 @@ class ForkSpawner:
         self._modules = tuple(modules)
         self._paths: dict[tuple[str, ...], str] = {}
         self._links: dict[tuple[str, ...], asyncio.Task[_Link]] = {}
+        self._closed = False
         self._only: _Link | None = None  # over a connection: everything goes there
 
     @classmethod
@@ -262,6 +263,7 @@ class ForkSpawner:
         )
 
     async def close(self) -> None:
+        self._closed = True
         tasks = list(self._links.values())
         self._links.clear()
         links = [self._only] if self._only is not None else []
@@ -271,6 +273,8 @@ class ForkSpawner:
         await asyncio.gather(*(link.close() for link in links))
 
     async def _link(self, preload: Sequence[str]) -> _Link:
+        if self._closed:
+            raise HostError("no process is started any more: this is the end")
         if self._only is not None:
             return self._only
         key = tuple(sorted(set(preload)))

@@ -20,7 +20,9 @@ _GC_YOUNG, _GC_MIDDLE, _GC_OLD = 20_000, 50, 100
 
 
 def status_writer(fd: int) -> Report:
-    """Writes events, one JSON object a line. An owner that is gone or does not read costs nothing but the event."""
+    """Writes events, one JSON object a line. An owner that is gone or does not read costs nothing but the event: a
+    stopped one would otherwise stop us, too, once the pipe's 64 KiB are full."""
+    os.set_blocking(fd, False)
 
     def report(event: dict[str, Any]) -> None:
         with suppress(OSError):

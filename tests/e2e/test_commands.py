@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 
 
 def test_without_a_running_instance_every_command_says_how_to_start_one(plimsoll, tmp_path, service):
@@ -84,7 +83,7 @@ def test_unknown_names_get_the_nearest_one(up, service):
         assert running.cli(*args, check=2).stderr == "error: no service 'sentimnt'; did you mean sentiment?\n", args
 
 
-def test_logs_show_what_the_model_printed_also_as_it_comes(up, service, echo):
+def test_logs_show_what_the_model_printed_also_as_it_comes(up, service, echo, load):
     chatty = echo.replace("        return", "        print('got', batch, flush=True)\n        return")
     running = up(service(model=chatty)).ready()
     running.post("/mood", 41)
@@ -100,15 +99,12 @@ def test_logs_show_what_the_model_printed_also_as_it_comes(up, service, echo):
         env=running.env, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        sent = 0
+        traffic = load(running.port, "/mood", 1000, connections=1)  # until the follower has seen one of them
         line = ""
-        while "got" not in line:  # the follower may connect after a line was printed: print again
-            sent += 1
-            running.post("/mood", 1000 + sent)
-            time.sleep(0.05)
-            if sent > 3:
-                line = following.stdout.readline()
-        assert "got [10" in line
+        while "got [1000]" not in line:
+            line = following.stdout.readline()
+            assert line, "the follower ended"
+        traffic.stop()
     finally:
         following.terminate()
         following.wait(10)

@@ -32,7 +32,9 @@ def test_one_replica_answers_and_drains_on_sigterm(serve, service, free_port):
     port = free_port()
     process = serve(service() / "service.yaml", "--port", port)
     line = process.stdout.readline()
-    assert f"localhost:{port}" in line or f"127.0.0.1:{port}" in line, line
+    while line and "ready in" not in line:  # what the model prints comes before
+        line = process.stdout.readline()
+    assert f"http://localhost:{port}/mood" in line
 
     import http.client
 

@@ -32,7 +32,9 @@ def test_a_broken_save_stands_in_the_terminal_while_the_old_one_serves(up, servi
     assert "model.py:9 SyntaxError" in line
     assert "(rev 1 keeps serving)" in line
     traffic.more(10)
-    (folder / "model.py").write_text(echo.replace("VERSION = 1", "VERSION = 3"))
+    aside = folder / ".model.py.swp"  # as many editors save: written aside, then renamed
+    aside.write_text(echo.replace("VERSION = 1", "VERSION = 3"))
+    aside.rename(folder / "model.py")
     running.line(r"rev 3 ready in")
     traffic.more(10)
     traffic.stop()
@@ -48,15 +50,39 @@ def test_a_typo_in_the_service_file_is_told_and_nothing_changes(up, service):
     assert "did you mean maxReplicas?" in running.line(r"service\.yaml:7")
     assert running.post("/mood", 1)[0] == 200
     assert running.status("mood")["revision_number"] == 1
+    (folder / "service.yaml").unlink()
+    running.line(r"service\.yaml is gone; its services go on")
+    assert running.post("/mood", 1)[0] == 200
 
 
-def test_a_changed_service_file_is_applied(up, service):
-    folder = service(spec="  scaling: {minReplicas: 1}\n")
+def test_a_changed_service_file_is_applied(up, service, until):
+    folder = service(spec="  scaling: {minReplicas: 1, maxReplicas: 2}\n")
     running = up(folder).ready()
     text = (folder / "service.yaml").read_text()
     (folder / "service.yaml").write_text(text.replace("minReplicas: 1", "minReplicas: 2"))
-    assert running.cli("scale", "mood", "auto").returncode == 0
-    assert running.status("mood")["replicas"]["wanted"] in {1, 2}
+    running.line(r"mood +service\.yaml changed: applied; no replica had to be replaced")
+    until(lambda: running.status("mood")["replicas"] == {"ready": 2, "wanted": 2})
+
+
+def test_a_new_file_in_a_watched_folder_is_served(up, service, tmp_path, until):
+    service("one")
+    (tmp_path / "one/model.py").rename(tmp_path / "model.py")
+    (tmp_path / "one/service.yaml").rename(tmp_path / "one.yaml")
+    running = up(tmp_path).ready()
+    (tmp_path / "two.yaml").write_text((tmp_path / "one.yaml").read_text().replace("one", "two"))
+    running.line(r"two +two.yaml changed: rev 1 +1/1 ready")
+    assert running.post("/two", 1)[0] == 200
+
+
+def test_a_model_file_that_is_missing_is_told_and_taken_when_it_comes(up, service, echo):
+    folder = service("late")
+    (folder / "model.py").unlink()
+    running = up(service("fine"), folder).ready()
+    assert "late/service.yaml:5  spec.model.path: ./model.py does not exist" in running.line("late/service.yaml")
+    assert running.post("/fine", 1)[0] == 200
+    (folder / "model.py").write_text(echo)
+    running.line(r"late +model.py changed: rev 1 +1/1 ready")
+    assert running.post("/late", 1)[0] == 200
 
 
 def test_a_new_route_serves_after_a_save(up, service, until):

@@ -63,6 +63,10 @@ class Greeting:
 class Reporter(Protocol):
     """What stands in the terminal; implemented by `cli.run`."""
 
+    def names(self, names: list[str]) -> None:
+        """The services there are, before anything is said of them: lines align."""
+        ...
+
     def event(self, event: Mapping[str, Any]) -> None: ...
 
     def note(self, service: str, text: str) -> None: ...
@@ -77,10 +81,15 @@ def run_up(options: UpOptions, reporter: Reporter) -> int:
     files = service_files(options.paths)
     services = load_files(_named(files))
     with contextlib.ExitStack() as stack:
+        # The folder first: another instance of ours on this port is named as such.
+        folder = RunFolder.take(options.port) if options.port else None
+        if folder is not None:
+            stack.callback(folder.remove)
         doors = claim("gateway", options.port, "--port")
         stack.callback(doors.close)
-        folder = RunFolder.take(doors.port)
-        stack.callback(folder.remove)
+        if folder is None:
+            folder = RunFolder.take(doors.port)
+            stack.callback(folder.remove)
         admin_port = doors.port + 10 if options.admin_port is None else options.admin_port
         admin = claim("admin API", admin_port, "--admin-port")
         stack.callback(admin.close)
@@ -121,15 +130,21 @@ class _Up:
         self._controller: Controller
 
     async def run(self) -> int:
-        on_signals(self._stopped, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        on_signals(self._stopped, signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            on_signals(self._stopped, signal.SIGHUP)
+        self._reporter.names([service.name for service in self._first])
+        for service in self._first:
+            for line in not_honoured(service):
+                self._reporter.note(service.name, f"not honoured here: {line}")
         async with AsyncExitStack() as stack:
             await self._start(stack)
             background = [asyncio.create_task(self._tell_events())]
             try:
                 await self._apply_first()
-                await self._greet()
-                if self._options.watch:
+                if self._options.watch:  # before the greeting: who reads it may save at once
                     background.append(asyncio.create_task(self._watch()))
+                await self._greet()
                 await self._stop.wait()
             finally:
                 for task in background:
@@ -265,9 +280,6 @@ class _Up:
 
     async def _greet(self) -> None:
         """Once every service is ready or has failed: what to type next."""
-        for service in self._first:
-            for line in not_honoured(service):
-                self._reporter.note(service.name, f"not honoured here: {line}")
         loop = asyncio.get_running_loop()
         began, named = loop.time(), False
         while not self._stop.is_set():
@@ -308,14 +320,17 @@ class _Up:
 
     async def _take(self, file: Path, why: str) -> None:
         """A saved file takes over, or its errors stand in the terminal and nothing changes."""
-        if not os.path.exists(file):
+        if not await asyncio.to_thread(file.exists):
             self._reporter.trouble(f"{file.name} is gone; its services go on (plimsoll delete NAME ends one)")
             return
         (named,) = _named([file])
         try:
             services = load_file(named)
             self._watched[file] = await asyncio.to_thread(watched, file, services)
-            await self._controller.apply(services, cause=why)
+            before = {one.name: one.revision for one in self._controller.statuses() if one.phase is Phase.READY}
+            for one in await self._controller.apply(services, cause=why):
+                if one.change == "updated" and before.get(one.name) == one.revision:
+                    self._reporter.note(one.name, f"{why}: applied; no replica had to be replaced")
         except PlimsollError as error:
             self._refuse(error)
 

@@ -18,12 +18,16 @@ class _Printer:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._width = 0
+
+    def names(self, names: list[str]) -> None:
+        self._width = max(map(len, names), default=0)
 
     def event(self, event: Mapping[str, Any]) -> None:
-        print_event(self._console, event)
+        print_event(self._console, event, width=self._width)
 
     def note(self, service: str, text: str) -> None:
-        name = f"{self._console.paint(service, 'bold')}   " if service else ""
+        name = f"{self._console.paint(f'{service:{self._width}}', 'bold')}   " if service else ""
         self._console.line(f"  {name}{self._console.paint(text, 'dim')}")
 
     def trouble(self, text: str) -> None:

@@ -143,12 +143,13 @@ def _seconds(text: str) -> float:
         raise UserError(f"--timeout: {error}") from None
 
 
-def print_event(console: Console, event: Mapping[str, Any], *, clock: bool = False) -> None:
-    """One line: the service's name, then the message; the time of day before it where `clock`."""
+def print_event(console: Console, event: Mapping[str, Any], *, clock: bool = False, width: int = 0) -> None:
+    """One line: the service's name in `width` columns, then the message; the time of day before it where `clock`."""
     style = {"warning": "yellow", "error": "red"}.get(str(event.get("level")), "")
     at = time.strftime("%H:%M:%S", time.localtime(float(event["at"]))) if clock else ""
     first, *more = str(event["message"]).splitlines() or [""]
-    head = f"  {console.paint(str(event['service']), 'bold')}   " if event["service"] else "  "
+    name = console.paint(f"{event['service']:{width or 1}}", "bold")
+    head = f"  {name}   " if event["service"] else "  "
     console.line(f"{at}{head}{console.paint(first, style)}")
     for line in more:
         console.line(f"     {line}", "dim")

@@ -1,0 +1,82 @@
+"""Gateways are kept running: a fake spawner in place of processes."""
+
+import asyncio
+import signal
+
+import pytest
+
+from plimsoll.app import gateways as module
+from plimsoll.app.gateways import GatewayPlan, Gateways
+from plimsoll.core.errors import HostError
+
+PLAN = GatewayPlan("gateway-0", {"name": "gateway-0"}, "/dev/null", {"tcp:x": 7})
+
+
+class Child:
+    def __init__(self, on_exit, stubborn):
+        self.pid, self.signals, self._on_exit, self._stubborn = 1, [], on_exit, stubborn
+
+    def signal(self, number):
+        self.signals.append(number)
+        if number == signal.SIGKILL or not self._stubborn:
+            self.end(0 if number == signal.SIGTERM else -number)
+
+    def end(self, status):
+        asyncio.get_running_loop().call_soon(self._on_exit, status)
+
+
+class Spawner:
+    def __init__(self, *, says=({"event": "ready"},), stubborn=False):
+        self.children, self.specs, self.fds, self.says, self.stubborn = [], [], [], says, stubborn
+        self.news = asyncio.Event()
+
+    async def spawn(self, spec, *, on_status, on_exit, fds=None):
+        child = Child(on_exit, self.stubborn)
+        self.children.append(child)
+        self.news.set()
+        self.specs.append(spec)
+        self.fds.append(fds)
+        for event in self.says:
+            asyncio.get_running_loop().call_soon(on_status, event)
+            if event["event"] == "failed":
+                child.end(3)
+        return child
+
+
+def test_one_that_dies_is_started_again_with_the_same_socket(monkeypatch):
+    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.001)
+
+    async def run():
+        spawner, told = Spawner(), []
+        gateways = Gateways(spawner, [PLAN], told.append)
+        await gateways.start()
+        spawner.news.clear()
+        spawner.children[0].end(-signal.SIGKILL)
+        await asyncio.wait_for(spawner.news.wait(), 5)
+        assert told == ["gateway-0 ended (signal SIGKILL); starting it again"]
+        assert spawner.fds == [{"tcp:x": 7}] * 2
+        await gateways.close(1.0)
+        assert spawner.children[1].signals == [signal.SIGTERM]
+        assert len(spawner.children) == 2
+
+    asyncio.run(run())
+
+
+def test_one_that_does_not_start_says_why():
+    async def run():
+        gateways = Gateways(Spawner(says=({"event": "failed", "reason": "no room"},)), [PLAN], print)
+        with pytest.raises(HostError, match="gateway-0 did not start: no room"):
+            await gateways.start()
+
+    asyncio.run(run())
+
+
+def test_one_that_does_not_drain_is_killed():
+    async def run():
+        spawner = Spawner(stubborn=True)
+        gateways = Gateways(spawner, [PLAN], print)
+        await gateways.start()
+        await gateways.close(0.01)
+        assert spawner.children[0].signals == [signal.SIGTERM, signal.SIGKILL]
+
+    asyncio.run(run())

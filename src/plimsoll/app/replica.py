@@ -85,4 +85,5 @@ async def run_replica(settings: ReplicaSettings, args: Mapping[str, Any], report
         return EXIT_FAILED  # it has reported why
     finally:
         with suppress(Exception):
+            await replica.close()  # workers heed no SIGTERM: the spawner alone would wait for them
             await spawner.close()

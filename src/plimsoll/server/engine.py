@@ -113,7 +113,7 @@ class Engine:
         if replaced:
             self._pump()
         else:
-            self.stop(ReplicaLost(reason))
+            self.stop(ReplicaLost(reason, retry_after_s=1))
             self._on_hang(reason)
 
     def stop(self, error: RequestError) -> None:

@@ -1,8 +1,9 @@
 """Messages between a replica and its own worker processes: 4 bytes of length, then msgpack. Never pickle.
 
-Arrays travel as an extension: datatype, shape, raw bytes; BYTES arrays (numpy objects) as nested lists. Everything
-else that an author's model may give (numpy scalars, dataclasses, dates) is turned into plain values as it would be for
-JSON, so an answer is the same whether the model runs in a thread or in a process.
+Arrays and numpy's scalars travel as an extension: datatype, shape, raw bytes; BYTES arrays (numpy objects) as nested
+lists; integers beyond 64 bits as decimal text. Everything else that an author's model may give (dataclasses, dates) is
+turned into plain values as it would be for JSON, so an answer is the same whether the model runs in a thread or in a
+process.
 """
 
 import socket
@@ -14,16 +15,31 @@ import msgspec
 import numpy as np
 
 from plimsoll.core import errors
-from plimsoll.core.errors import ModelFailed, RequestError
+from plimsoll.core.errors import Invalid, ModelFailed, RequestError
 from plimsoll.core.request import Inputs, Items, Tensors
 from plimsoll.wire.tensor_json import json_hook
 
 _LENGTH = struct.Struct(">I")
-_ARRAY, _OBJECTS = 1, 2
+_ARRAY, _OBJECTS, _SCALAR, _INTEGER = 1, 2, 3, 4
 MAX_FRAME = 2**31  # a peer of our own that announces more has lost its place in the stream
 
 
+class _Integer:
+    """One that msgpack has no form for; `encode` puts it in its place."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+
 def _encode_hook(value: Any) -> Any:
+    if hasattr(value, "detach"):  # a torch tensor: its datatype is part of the answer
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        return msgspec.msgpack.Ext(_SCALAR, value.dtype.str.encode() + b" " + value.tobytes())
+    if isinstance(value, _Integer):
+        return msgspec.msgpack.Ext(_INTEGER, b"%x" % value.value)
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject or value.dtype.kind in "US":
             return msgspec.msgpack.Ext(_OBJECTS, msgspec.msgpack.encode([list(value.shape), value.ravel().tolist()]))
@@ -42,6 +58,11 @@ def _decode_ext(code: int, data: memoryview) -> Any:
         size = _LENGTH.unpack(data[:4])[0]
         dtype, shape = msgspec.msgpack.decode(data[4 : 4 + size])
         return np.frombuffer(data, dtype=np.dtype(dtype), offset=4 + size).reshape(shape)
+    if code == _SCALAR:
+        name, _, raw = bytes(data).partition(b" ")
+        return np.frombuffer(raw, np.dtype(name.decode()))[0]
+    if code == _INTEGER:
+        return int(bytes(data), 16)
     raise ValueError(f"unknown extension {code}")
 
 
@@ -52,10 +73,25 @@ _decoder = msgspec.msgpack.Decoder(ext_hook=_decode_ext)
 def encode(message: list[Any]) -> bytes:
     """One frame. Raises ModelFailed where a value can't travel: the author's answer can't be said in JSON either."""
     try:
-        body = _encoder.encode(message)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ModelFailed(f"an answer cannot be written as JSON: {error}") from error
+        try:
+            body = _encoder.encode(message)
+        except OverflowError:
+            body = _encoder.encode(_without_big_integers(message))
+    except RequestError:
+        raise
+    except Exception as error:  # an author's own tolist or model_dump may raise anything
+        raise ModelFailed(f"the result has no JSON form: {type(error).__name__}: {error}") from error
     return _LENGTH.pack(len(body)) + body
+
+
+def _without_big_integers(value: Any) -> Any:
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return _Integer(value)
+    if isinstance(value, dict):
+        return {key: _without_big_integers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_big_integers(item) for item in value]
+    return value
 
 
 def pack(value: Inputs | Exception) -> list[Any]:
@@ -65,8 +101,13 @@ def pack(value: Inputs | Exception) -> list[Any]:
     if isinstance(value, Tensors):
         return ["t", dict(value.arrays), value.size]
     if isinstance(value, RequestError):
-        return ["e", type(value).__name__, value.reason, value.retry_after_s]
-    return ["e", "ModelFailed", f"{type(value).__name__}: {value}", None]
+        return ["e", type(value).__name__, _utf8(value.reason), value.retry_after_s, getattr(value, "status", None)]
+    return ["e", "ModelFailed", _utf8(f"{type(value).__name__}: {value}"), None, None]
+
+
+def _utf8(text: str) -> str:
+    """An author's exception may hold lone surrogates, which can't travel."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def unpack(value: list[Any]) -> Inputs | RequestError:
@@ -77,6 +118,8 @@ def unpack(value: list[Any]) -> Inputs | RequestError:
     kind: type[RequestError] = getattr(errors, value[1])
     error = kind(value[2])
     error.retry_after_s = value[3]
+    if isinstance(error, Invalid):
+        error.status = value[4]
     return error
 
 

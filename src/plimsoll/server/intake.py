@@ -19,11 +19,12 @@ from plimsoll.server.engine import Ending, Engine
 from plimsoll.server.pages import Pages
 from plimsoll.server.record import Record
 from plimsoll.server.settings import ReplicaSettings
+from plimsoll.telemetry.server_timing import NOTHING, header
 from plimsoll.wire import deadline as wire_deadline
 from plimsoll.wire.codec import Codec, Decoded, codec_named
 from plimsoll.wire.http1 import Exchange
 from plimsoll.wire.oip import binary_refused
-from plimsoll.wire.status import refusal
+from plimsoll.wire.status import refusal, retry_after
 
 _DEADLINES = frozenset(wire_deadline.HEADERS)
 _HOP_HEADERS = frozenset({b"plimsoll-alone", b"plimsoll-tenant", b"plimsoll-priority"})
@@ -135,7 +136,8 @@ class Intake:
     def on_refused(self, error: RequestError, arrived: float) -> tuple[int, bytes, bytes]:
         self._record.refused(error.outcome, self._now() - arrived)
         status, headers, body = refusal(error)
-        return status, headers + self._tails[error.outcome] + b"server-timing: queue;dur=0.0, compute;dur=0.0\r\n", body
+        made = new_request_id(self._getrandbits)  # whatever the client sent was not read to its end
+        return status, headers + self._unqueued(error.outcome, made), body
 
     # --- the way in -------------------------------------------------------------------------------------------------
 
@@ -194,14 +196,15 @@ class Intake:
         self._bulk.decode(context.codec, context.exchange.body, decoded)
 
     def _page(self, exchange: Exchange) -> None:
+        """Not counted as a request: probes and scrapes would drown the traffic."""
         answer = self._pages.answer(exchange.path, exchange.method, exchange.header(b"accept") or b"")
         if answer is None:
             raise NotFound(f"nothing answers {exchange.path[:200]}; this replica serves {self._settings.service}")
         status, content_type, body = answer
         self.in_flight -= 1
-        exchange.respond(
-            status, b"content-type: %b\r\nserver-timing: queue;dur=0.0, compute;dur=0.0\r\n" % content_type, body
-        )
+        outcome = Outcome.OK if status == 200 else Outcome.NO_REPLICA
+        headers = b"content-type: %b\r\n" % content_type + (retry_after(1) if status == 503 else b"")
+        exchange.respond(status, headers + self._unqueued(outcome, self._request_id(exchange)), body)
 
     # --- the way out ------------------------------------------------------------------------------------------------
 
@@ -223,13 +226,17 @@ class Intake:
         decoded, info = context.decoded, self._info
         assert decoded is not None
         assert info is not None
-        if isinstance(outputs, Tensors) and _items(outputs) > self._settings.bulk_items:
-            self._encode_in_bulk(context, outputs, ending)
-            return
         try:
+            if isinstance(outputs, Tensors) and _items(outputs) > self._settings.bulk_items:
+                self._encode_in_bulk(context, outputs, ending)
+                return
             body = context.codec.encode(decoded, info, outputs, self._settings.revision)
         except RequestError as error:
             self._refuse(context.exchange, error, ending)
+            return
+        except Exception as error:  # an author's own model_dump; its batch mates still wait for their answers
+            told = ModelFailed(f"the result has no JSON form: {type(error).__name__}: {error}")
+            self._refuse(context.exchange, told, ending)
             return
         self._answer(context, body, ending)
 
@@ -268,11 +275,24 @@ class Intake:
         if status == 405:
             headers += b"allow: POST\r\n" if exchange.path in self._codecs else b"allow: GET, HEAD\r\n"
         context = exchange.context
-        if isinstance(context, Context):
-            headers += b"x-request-id: %b\r\n" % context.request_id.encode()
-        timing = b"server-timing: queue;dur=%.3f, compute;dur=%.3f\r\n" % (queue_s * 1000, compute_s * 1000)
-        exchange.respond(status, headers + timing + self._tails[error.outcome] + self.load_line, body)
+        request_id = context.request_id if isinstance(context, Context) else ""
+        tail = b"server-timing: queue;dur=%.3f, compute;dur=%.3f\r\nx-request-id: %b\r\n%b%b" % (
+            queue_s * 1000,
+            compute_s * 1000,
+            (request_id or self._request_id(exchange)).encode(),
+            self._tails[error.outcome],
+            self.load_line,
+        )
+        exchange.respond(status, headers + tail, body)
         self._count(exchange, error.outcome, queue_s, compute_s)
+
+    def _request_id(self, exchange: Exchange) -> str:
+        return request_id_from(exchange.header(b"x-request-id")) or new_request_id(self._getrandbits)
+
+    def _unqueued(self, outcome: Outcome, request_id: str) -> bytes:
+        """The header lines that every answer has, of one that never queued."""
+        timing = header(NOTHING)
+        return timing + b"x-request-id: %b\r\n%b%b" % (request_id.encode(), self._tails[outcome], self.load_line)
 
     def _count(self, exchange: Exchange, outcome: Outcome, queue_s: float, compute_s: float) -> None:
         self.in_flight -= 1

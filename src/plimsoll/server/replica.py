@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import psutil
 
-from plimsoll.core.errors import HostError, ModelLoadError
+from plimsoll.core.errors import HostError, ModelLoadError, ReplicaLost
 from plimsoll.core.service_time import ServiceTime
 from plimsoll.insight.service_time import ServiceTimeModel
 from plimsoll.models import open_model
@@ -59,7 +59,7 @@ class Replica:
         self._pages = Pages(settings.service, settings.revision, self._record.render)
         self._intake = Intake(settings, self._pages, self._record, random or Random())
         self._http = HttpServer(self._intake, settings.http, clock=monotonic)
-        self._queue = BatchQueue(BatchSettings(max_size=settings.max_batch, linger_s=settings.linger_s))
+        self._queue = BatchQueue(BatchSettings())  # until the model has told its own limit
         self._learned = ServiceTimeModel()
         self._runner: Runner | None = None
         self._engine: Engine | None = None
@@ -96,6 +96,8 @@ class Replica:
             raise
         for size, seconds in runner.warm_up_times:
             self._learned.observe(size, seconds)
+        most = min(settings.max_batch, info.max_batch or settings.max_batch)
+        self._queue = BatchQueue(BatchSettings(max_size=most, linger_s=settings.linger_s))
         self._engine = Engine(
             self._queue,
             runner,
@@ -108,6 +110,7 @@ class Replica:
         )
         self._engine.on_batch = self._record.batch
         self._bulk = BulkCodec(info, self._spawner, settings.replica)
+        self._intake.load_line = self._load_line(self._engine)
         self._intake.open(info, self._engine, self._bulk)
         self._pages.loaded(info)
         self._due = monotonic() + _TICK_S
@@ -145,13 +148,18 @@ class Replica:
             load_timeout_s=settings.load_timeout_s,
             name=settings.replica,
             cpus=settings.cpus,
-            on_restart_failed=self._hung,
+            on_restart_failed=self._not_replaced,
         )
 
     def _hung(self, reason: str) -> None:
         self._pages.ready = False
         self._report({"event": "unready", "reason": reason})
         self._on_end(reason)
+
+    def _not_replaced(self, reason: str) -> None:
+        if self._engine is not None:
+            self._engine.stop(ReplicaLost(reason, retry_after_s=1))
+        self._hung(reason)
 
     def _tick(self) -> None:
         now = monotonic()

@@ -17,7 +17,7 @@ from plimsoll.wire.http1.encode import (
     CLOSE,
     CONTINUE,
     KEEP_ALIVE,
-    STATUS_LINES,
+    PLAIN_STATUS_LINES,
     encode_response_head,
     status_line,
 )
@@ -41,6 +41,7 @@ class ServerConnection(asyncio.Protocol):
         "_attention",
         "_buffering",
         "_clock",
+        "_depth",
         "_ended",
         "_finishing",
         "_lingered",
@@ -67,6 +68,7 @@ class ServerConnection(asyncio.Protocol):
         self._application = server.application
         self.settings = server.settings
         self._clock = server.clock
+        self._depth = server.settings.pipeline_depth
         self.transport = cast(asyncio.Transport, None)
         self.reader = RequestReader(self, server.settings, server.head_cache)
         self.state = OPEN
@@ -165,7 +167,7 @@ class ServerConnection(asyncio.Protocol):
         if exchange.closes:
             self._ended = self._attention = True
         pending = self.pending
-        if len(pending) >= self.settings.pipeline_depth or self.backlog:
+        if len(pending) >= self._depth or self.backlog:
             self.backlog.append(exchange)
             self._attention = True
             return
@@ -184,19 +186,12 @@ class ServerConnection(asyncio.Protocol):
     # The exchange's calls
 
     def respond(self, exchange: Exchange, status: int, headers: bytes, body: bytes) -> None:
-        pending = self.pending
-        if (
-            self._attention
-            or not exchange.plain
-            or status in BODILESS
-            or len(body) > _JOIN_BYTES
-            or pending[0] is not exchange
-        ):
+        pending, length, line = self.pending, len(body), PLAIN_STATUS_LINES.get(status)
+        if self._attention or line is None or not exchange.plain or length > _JOIN_BYTES or pending[0] is not exchange:
             self._respond_with_care(exchange, status, headers, body)
             return
         pending.popleft()
-        line = STATUS_LINES.get(status) or status_line(status)
-        data = b"%b%bcontent-length: %d\r\n\r\n%b" % (line, headers, len(body), body)
+        data = b"%b%bcontent-length: %d\r\n\r\n%b" % (line, headers, length, body)
         if self._buffering or pending:
             self._out.append(data)
             if pending:
@@ -246,15 +241,20 @@ class ServerConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         out = self._out
-        if len(out) == 1:
-            self._write(out[0])
-        elif out and self.state == OPEN:
+        if self.state != OPEN:
+            out.clear()
+        elif len(out) == 1:
+            try:  # noqa: SIM105 # see _write
+                self.transport.write(out.pop())
+            except RuntimeError:
+                pass
+        elif out:
             with suppress(RuntimeError):  # see _write
                 if sum(map(len, out)) <= 2 * _JOIN_BYTES:
                     self.transport.write(b"".join(out))
                 else:
                     self.transport.writelines(out)
-        out.clear()
+            out.clear()
 
     def _write(self, data: bytes) -> None:
         if self.state == OPEN:
@@ -267,7 +267,7 @@ class ServerConnection(asyncio.Protocol):
         """Does what the rare states ask for, as far as it can be done now."""
         if self._buffering or self.state != OPEN:
             return
-        depth, pending, backlog, reader = self.settings.pipeline_depth, self.pending, self.backlog, self.reader
+        depth, pending, backlog, reader = self._depth, self.pending, self.backlog, self.reader
         self._buffering = True  # on_request may answer at once: collected here, never recursed into
         while backlog and len(pending) < depth:
             pending.append(exchange := backlog.popleft())

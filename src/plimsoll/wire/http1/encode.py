@@ -11,6 +11,7 @@ KEEP_ALIVE = b"connection: keep-alive\r\n"  # HTTP/1.0 clients wait for it
 STATUS_LINES = {code.value: f"HTTP/1.1 {code.value} {code.phrase}\r\n".encode("ascii") for code in HTTPStatus}
 # They have no body whatever their headers say (RFC 9112 section 6.3).
 BODILESS = frozenset({*range(100, 200), 204, 304})
+PLAIN_STATUS_LINES = {status: line for status, line in STATUS_LINES.items() if status not in BODILESS}
 
 
 def status_line(status: int) -> bytes:

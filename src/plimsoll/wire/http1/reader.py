@@ -4,7 +4,7 @@ The owner sets `now` and `read`, calls `feed(data)`, hands an exception of it to
 where `phase` says that a request is incomplete. Complete requests go to `owner.take`.
 """
 
-from typing import Final, NoReturn, Protocol
+from typing import Final, Protocol
 
 import httptools
 
@@ -30,10 +30,6 @@ class Owner(Answerer, Protocol):
     def invite(self) -> None:
         """The client waits for 100 before it sends the body."""
         ...
-
-
-class _Stop(Exception):  # a signal through the parser, not an error
-    """Ends the parser's run from within a callback; `refusal` is set."""
 
 
 class _Nowhere(list[rules.Header]):
@@ -123,7 +119,8 @@ class RequestReader:
         self._target = target = self._target + url if self._target else url
         if len(target) > self._settings.max_target_bytes:
             limit = self._settings.max_target_bytes
-            self._stop(Invalid(f"the request's target is longer than {limit} bytes", status=414))
+            self.refusal = Invalid(f"the request's target is longer than {limit} bytes", status=414)
+            raise self.refusal
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value.rstrip(b" \t")))
@@ -135,47 +132,48 @@ class RequestReader:
         if self._exchange is not None:  # the stand-in head of `_after_upgrade`
             return
         try:
-            self._begin_exchange(headers)
-        except RequestError as error:
-            self._stop(error)
-
-    def _begin_exchange(self, headers: list[rules.Header]) -> None:
-        parser, cache, settings = self._parser, self._rules, self._settings
-        raw_method: bytes = parser.get_method()
-        # What one read brings is an upper bound of the head's size: counting is for heads that might be over.
-        if len(headers) > settings.max_headers or (
-            (self.read > settings.max_head_bytes or self._continued)
-            and rules.head_bytes(raw_method, self._target, headers) > settings.max_head_bytes
-        ):
-            raise self._head_too_large()
-        method = rules.METHODS.get(raw_method) or rules.other_method(raw_method)
-        path, query, authority = cache.targets.get(self._target) or cache.target(method, self._target)
-        hosts, special = 0, False
-        for name, value in headers:
-            if name in rules.SPECIAL:
-                if name == b"host":
-                    hosts += 1
-                    if value not in cache.hosts:
-                        cache.host(value)
-                else:
-                    special = True
-        version: str = parser.get_http_version()
-        if hosts != 1 or version != "1.1":
-            rules.check_version(version, hosts)
-        if authority is not None:
-            headers = rules.with_host(headers, authority)
-        self.began = self.now
-        self._unused = False
-        self._exchange = exchange = Exchange(
-            method, path, query, version, headers, self.now, self._owner, not parser.should_keep_alive()
-        )
-        if special:
-            self._frame(exchange)
+            parser, cache, settings = self._parser, self._rules, self._settings
+            raw_method: bytes = parser.get_method()
+            # What one read brings is an upper bound of the head's size: counting is for heads that might be over.
+            if len(headers) > settings.max_headers or (
+                (self.read > settings.max_head_bytes or self._continued)
+                and rules.head_bytes(raw_method, self._target, headers) > settings.max_head_bytes
+            ):
+                raise self._head_too_large()
+            method = rules.METHODS.get(raw_method) or rules.other_method(raw_method)
+            path, query, authority = cache.targets.get(self._target) or cache.target(method, self._target)
+            hosts, length, special = 0, 0, False
+            for name, value in headers:
+                if name in rules.SPECIAL:
+                    if name == b"host":
+                        hosts += 1
+                        if value not in cache.hosts:
+                            cache.host(value)
+                    elif name == b"content-length":  # digits, once: httptools looked
+                        length = int(value)
+                    else:
+                        special = True
+            version: str = parser.get_http_version()
+            if hosts != 1 or version != "1.1":
+                rules.check_version(version, hosts)
+            if authority is not None:
+                headers = rules.with_host(headers, authority)
+            self.began = self.now
+            self._unused = False
+            self._exchange = exchange = Exchange(
+                method, path, query, version, headers, self.now, self._owner, not parser.should_keep_alive()
+            )
+            if special or length > settings.max_body_bytes:
+                self._frame(exchange, length)
+        except RequestError as error:  # recorded here: httptools wraps what a callback raises
+            self.refusal = error
+            raise
 
     def on_body(self, data: bytes) -> None:
         self._received += len(data)
         if self._received > self._settings.max_body_bytes:
-            self._stop(self._body_too_large())
+            self.refusal = self._body_too_large()
+            raise self.refusal
         pieces = self._pieces
         if pieces and len(data) < _PIECE_BYTES:
             last = pieces[-1]
@@ -236,19 +234,17 @@ class RequestReader:
             first = bytes(rest[:1]) if self._unused and not self._continued else b""
             self.refusal = rules.malformed(first, stop)
 
-    def _frame(self, exchange: Exchange) -> None:
-        """The headers that say how the body comes. httptools checked Content-Length and its rivalry with TE."""
-        length, chunked, upgrade = 0, False, False
+    def _frame(self, exchange: Exchange, length: int) -> None:
+        """The headers that say how the body comes, but for content-length."""
+        if length > self._settings.max_body_bytes:
+            raise self._body_too_large()
+        chunked = upgrade = False
         for name, value in exchange.headers:
-            if name == b"content-length":
-                length = int(value)
-            elif name == b"transfer-encoding":
+            if name == b"transfer-encoding":
                 rules.check_transfer_encoding(value, exchange.version)
                 chunked = True
             elif name == b"upgrade":
                 upgrade = True
-        if length > self._settings.max_body_bytes:
-            raise self._body_too_large()
         if upgrade and (length or chunked) and self._parser.should_upgrade():
             self._graft = b"transfer-encoding: chunked" if chunked else b"content-length: %d" % length
         if exchange.version == "1.1" and rules.expects_continue(exchange) and (length or chunked):
@@ -266,10 +262,6 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self.feed = self._parser.feed_data
         self.feed(head)
-
-    def _stop(self, error: RequestError) -> NoReturn:
-        self.refusal = error
-        raise _Stop
 
     def _head_too_large(self) -> RequestError:
         settings = self._settings

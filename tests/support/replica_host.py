@@ -302,9 +302,9 @@ class ReplicaHost:
         """The sum of the samples of `name` whose labels hold `labels`."""
         total = 0.0
         for line in self.get("/metrics").body.decode().splitlines():
-            if line.startswith(name) and line[len(name)] in "{ ":
-                if all(f'{key}="{value}"' in line for key, value in labels.items()):
-                    total += float(line.rpartition(" ")[2])
+            mine = line.startswith(name) and line[len(name)] in "{ "
+            if mine and all(f'{key}="{value}"' in line for key, value in labels.items()):
+                total += float(line.rpartition(" ")[2])
         return total
 
     def outcomes(self):

@@ -9,6 +9,7 @@ process.
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -31,6 +32,24 @@ class _Integer:
 
     def __init__(self, value: int) -> None:
         self.value = value
+
+
+@dataclass(slots=True, frozen=True)
+class Sealed(Items):
+    """Items on their way between two other processes: `values` is empty, `packed` holds them as msgpack."""
+
+    packed: bytes = b""
+
+
+def seal(items: Items) -> Sealed:
+    """Raises ModelFailed as `encode` does."""
+    return Sealed([], encode(items.values)[_LENGTH.size :])
+
+
+def unseal(value: Inputs | RequestError) -> Inputs:
+    """What `unpack` gave, ready to be looked at."""
+    assert not isinstance(value, RequestError)
+    return Items(_decoder.decode(value.packed)) if isinstance(value, Sealed) else value
 
 
 def _encode_hook(value: Any) -> Any:
@@ -96,16 +115,18 @@ def _without_big_integers(value: Any) -> Any:
 
 def pack(value: Inputs | Exception) -> list[Any]:
     """Inputs, outputs or an error as plain values."""
+    if isinstance(value, Sealed):
+        return ["s", value.packed]
     if isinstance(value, Items):
         return ["i", value.values]
     if isinstance(value, Tensors):
         return ["t", dict(value.arrays), value.size]
     if isinstance(value, RequestError):
-        return ["e", type(value).__name__, _utf8(value.reason), value.retry_after_s, getattr(value, "status", None)]
-    return ["e", "ModelFailed", _utf8(f"{type(value).__name__}: {value}"), None, None]
+        return ["e", type(value).__name__, utf8(value.reason), value.retry_after_s, getattr(value, "status", None)]
+    return ["e", "ModelFailed", utf8(f"{type(value).__name__}: {value}"), None, None]
 
 
-def _utf8(text: str) -> str:
+def utf8(text: str) -> str:
     """An author's exception may hold lone surrogates, which can't travel."""
     return text.encode("utf-8", "replace").decode()
 
@@ -113,6 +134,8 @@ def _utf8(text: str) -> str:
 def unpack(value: list[Any]) -> Inputs | RequestError:
     if value[0] == "i":
         return Items(value[1])
+    if value[0] == "s":
+        return Sealed([], value[1])
     if value[0] == "t":
         return Tensors(value[1], value[2])
     kind: type[RequestError] = getattr(errors, value[1])

@@ -12,11 +12,13 @@ from time import monotonic
 from plimsoll.core.errors import Invalid, ModelFailed, NoReplica, NotFound, RequestError
 from plimsoll.core.ids import new_request_id, request_id_from
 from plimsoll.core.outcome import Outcome
-from plimsoll.core.request import Request, Tensors
+from plimsoll.core.request import Outputs, Request, Tensors
 from plimsoll.core.tensors import ModelInfo
 from plimsoll.server.bulk import BulkCodec
 from plimsoll.server.engine import Ending, Engine
+from plimsoll.server.framing import Sealed
 from plimsoll.server.pages import Pages
+from plimsoll.server.parts import exceeds
 from plimsoll.server.record import Record
 from plimsoll.server.settings import ReplicaSettings
 from plimsoll.telemetry.server_timing import NOTHING, header
@@ -227,7 +229,7 @@ class Intake:
         assert decoded is not None
         assert info is not None
         try:
-            if isinstance(outputs, Tensors) and _items(outputs) > self._settings.bulk_items:
+            if _is_large(outputs, self._settings.bulk_items):
                 self._encode_in_bulk(context, outputs, ending)
                 return
             body = context.codec.encode(decoded, info, outputs, self._settings.revision)
@@ -240,7 +242,7 @@ class Intake:
             return
         self._answer(context, body, ending)
 
-    def _encode_in_bulk(self, context: Context, outputs: Tensors, ending: Ending) -> None:
+    def _encode_in_bulk(self, context: Context, outputs: Outputs, ending: Ending) -> None:
         def encoded(result: bytes | RequestError) -> None:
             if context.gone:
                 self._count(context.exchange, Outcome.CANCELLED, ending.queue_s, ending.compute_s)
@@ -299,5 +301,7 @@ class Intake:
         self._record.ended(outcome, self._now() - exchange.arrived, queue_s, compute_s)
 
 
-def _items(outputs: Tensors) -> int:
-    return sum(array.size for array in outputs.arrays.values())
+def _is_large(outputs: Outputs, items: int) -> bool:
+    if isinstance(outputs, Tensors):
+        return bool(sum(array.size for array in outputs.arrays.values()) > items)
+    return exceeds(outputs.values, items) or isinstance(outputs, Sealed)

@@ -109,7 +109,9 @@ class Replica:
             max_queued=settings.max_queued,
         )
         self._engine.on_batch = self._record.batch
-        self._bulk = BulkCodec(info, self._spawner, settings.replica)
+        self._bulk = BulkCodec(
+            info, self._spawner, settings.replica, sealed=info.takes_items and settings.isolation == "Process"
+        )
         self._intake.load_line = self._load_line(self._engine)
         self._intake.open(info, self._engine, self._bulk)
         self._pages.loaded(info)
@@ -145,6 +147,7 @@ class Replica:
             settings.source,
             self._spawner,
             max_batch=settings.max_batch,
+            bulk_items=settings.bulk_items,
             load_timeout_s=settings.load_timeout_s,
             name=settings.replica,
             cpus=settings.cpus,

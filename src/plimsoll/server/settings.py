@@ -31,6 +31,6 @@ class ReplicaSettings:
     bulk_bytes: int = (
         128 * 1024
     )  # larger bodies are decoded in the codec process: 128 KiB of numbers hold the lock 0.9 ms
-    bulk_items: int = 8192  # larger array answers are encoded there
+    bulk_items: int = 8192  # larger answers are encoded there
     cpus: tuple[int, ...] = ()
     http: HttpSettings = field(default_factory=HttpSettings)

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import msgspec
 
-from plimsoll.core.errors import HostError, ModelLoadError, ReplicaLost, RequestError
-from plimsoll.core.request import Inputs
+from plimsoll.core.errors import HostError, Invalid, ModelLoadError, ReplicaLost, RequestError
+from plimsoll.core.request import Inputs, Outputs
 from plimsoll.core.tensors import ModelInfo
 from plimsoll.models.source import ModelSource, preload_modules
 from plimsoll.ports.spawner import Child, ChildSpec, Spawner
@@ -49,6 +49,10 @@ class WorkerProcess(asyncio.Protocol):
     @property
     def pid(self) -> int:
         return self._child.pid if self._child else 0
+
+    @property
+    def lost(self) -> bool:
+        return self._told
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is registered nowhere as one
@@ -111,6 +115,7 @@ class ProcessRunner:
         spawner: Spawner,
         *,
         max_batch: int,
+        bulk_items: int,
         load_timeout_s: float,
         name: str,
         cpus: tuple[int, ...] = (),
@@ -120,7 +125,12 @@ class ProcessRunner:
         self._load_timeout_s = load_timeout_s
         self._spec = ChildSpec(
             entry=ENTRY,
-            args={"role": "model", "source": msgspec.to_builtins(source), "max_batch": max_batch},
+            args={
+                "role": "model",
+                "source": msgspec.to_builtins(source),
+                "max_batch": max_batch,
+                "bulk_items": bulk_items,
+            },
             name=f"{name}-model",
             cpus=cpus,
             threads=source.threads,
@@ -129,6 +139,7 @@ class ProcessRunner:
         self._worker: WorkerProcess | None = None
         self._loaded: asyncio.Future[ModelInfo] | None = None
         self._busy = False
+        self._misfits: dict[int, RequestError] = {}  # of the batch in hand: inputs that could not travel
         self._restart: asyncio.Task[None] | None = None
         self._on_restart_failed = on_restart_failed
         self.free = False
@@ -151,13 +162,31 @@ class ProcessRunner:
 
     def run(self, batch: Sequence[Inputs]) -> None:
         assert self._worker is not None
+        packed = [framing.pack(inputs) for inputs in batch]
         try:
-            frame = framing.encode(["run", [framing.pack(inputs) for inputs in batch]])
-        except RequestError as error:  # nothing a client can send, but a batch without an ending would stop the queue
-            asyncio.get_running_loop().call_soon(self.on_done, error, 0.0)
-            return
+            frame = framing.encode(["run", packed])
+        except RequestError:
+            fits = self._fitting(packed)
+            if not fits:
+                # A batch without an ending would stop the queue.
+                asyncio.get_running_loop().call_soon(self.on_done, self._misfits.popitem()[1], 0.0)
+                self._misfits.clear()
+                return
+            frame = framing.encode(["run", fits])
         self._busy = True
         self._worker.send(frame)
+
+    def _fitting(self, batch: list[list[Any]]) -> list[list[Any]]:
+        """Those that can travel; a body nested hundreds of lists deep can't."""
+        fits = []
+        for index, packed in enumerate(batch):
+            try:
+                framing.encode(packed)
+            except RequestError as error:
+                self._misfits[index] = Invalid(f"the inputs can't be handed to the model's process: {error}")
+            else:
+                fits.append(packed)
+        return fits
 
     def overdue(self) -> bool:
         self._replace()
@@ -173,12 +202,16 @@ class ProcessRunner:
         match message[0]:
             case "done":
                 self._busy = False
+                misfits, self._misfits = self._misfits, {}
                 if message[1] is not None:
                     error = framing.unpack(message[1])
                     assert isinstance(error, RequestError)
                     self.on_done(error, message[3])
                 else:
-                    self.on_done([framing.unpack(result) for result in message[2]], message[3])
+                    results: list[Outputs | Exception] = [framing.unpack(result) for result in message[2]]
+                    for index, misfit in sorted(misfits.items()):
+                        results.insert(index, misfit)
+                    self.on_done(results, message[3])
             case "loaded":
                 self.warm_up_times = [(size, seconds) for size, seconds in message[2]]
                 if self._loaded is not None and not self._loaded.done():
@@ -205,6 +238,7 @@ class ProcessRunner:
 
     def _replace(self) -> None:
         self._busy = self.free = False
+        self._misfits.clear()
         if self._worker is not None:
             self._worker.kill()
         if self._restart is None:

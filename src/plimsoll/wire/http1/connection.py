@@ -87,7 +87,7 @@ class ServerConnection(asyncio.Protocol):
         self.peer_eof = False
         self.probed: bool | None = None  # of a half-closed peer; None: not yet looked at
         self.blocked_at: float | None = None
-        self.blocked_bytes = 0
+        self.blocked_bytes = 0  # what the write buffer held when the client fell behind, or at the close
         self._lingered = 0
 
     # The transport's calls
@@ -301,6 +301,7 @@ class ServerConnection(asyncio.Protocol):
     def _finish(self) -> None:
         """The last answer is out. A client that may be sending still must be able to read it: closing with unread
         bytes makes the kernel send a reset, which discards what the client has not read yet."""
+        self.blocked_bytes = self.transport.get_write_buffer_size()
         if self._surplus and not self.peer_eof and self.transport.can_write_eof():
             self._enter(LINGER)
             self.transport.write_eof()
@@ -367,6 +368,7 @@ class ServerConnection(asyncio.Protocol):
         self._settle()
 
     def close(self) -> None:
+        self.blocked_bytes = self.transport.get_write_buffer_size()
         self._enter(CLOSED)
         self.transport.close()
 

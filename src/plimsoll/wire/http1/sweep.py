@@ -15,8 +15,7 @@ def sweep(connection: ServerConnection, now: float) -> None:
         _sweep_closing(connection, now)
         return
     if connection.blocked_at is not None:
-        drained = max(0, connection.blocked_bytes - connection.transport.get_write_buffer_size())
-        if now - connection.blocked_at > settings.write_timeout_s + drained / settings.min_bytes_per_s:
+        if now - connection.blocked_at > _write_allowance(connection):
             connection.abort()
             return
     busy = bool(connection.pending or connection.backlog)
@@ -37,10 +36,16 @@ def sweep(connection: ServerConnection, now: float) -> None:
         connection.close()
 
 
+def _write_allowance(connection: ServerConnection) -> float:
+    """Seconds that a reader has: more, the more it has taken."""
+    drained = max(0, connection.blocked_bytes - connection.transport.get_write_buffer_size())
+    return connection.settings.write_timeout_s + drained / connection.settings.min_bytes_per_s
+
+
 def _sweep_closing(connection: ServerConnection, now: float) -> None:
     """A client that reads nothing, or never closes its side, must not keep a descriptor."""
     elapsed = now - connection.since
-    if elapsed > connection.settings.write_timeout_s:
+    if elapsed > _write_allowance(connection):
         connection.abort()
     elif (
         connection.state == LINGER

@@ -185,15 +185,18 @@ def test_a_reader_that_catches_up_is_read_again(kit):
 
 
 def test_a_closed_connection_that_does_not_drain_is_cut(kit):
-    host = kit.Host(write_timeout_s=30)
+    host = kit.Host(kit.Application(hold=True), write_timeout_s=30, min_bytes_per_s=100)
     transport = host.accept()
     transport.feed(b"GET / HTTP/1.0\r\n\r\n")
+    transport.unsent = 1000
+    host.application.exchanges[0].respond(200, b"", b"")  # closes; the transport still holds bytes
     assert transport.closing
-    transport.closing, transport.lost = True, False
-    host.clock.now += 31
-    connection = transport.protocol
-    host.server.admit(connection)  # its transport still holds bytes: connection_lost has not come
-    host.server.sweep()
+    transport.lost = True  # connection_lost comes once they are gone
+    host.after(29, transport)
+    transport.unsent = 500  # five seconds more
+    host.after(5, transport)
+    assert not transport.aborted
+    host.after(2, transport)
     assert transport.aborted
 
 

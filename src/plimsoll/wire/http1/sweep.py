@@ -14,10 +14,9 @@ def sweep(connection: ServerConnection, now: float) -> None:
     if connection.state != OPEN:
         _sweep_closing(connection, now)
         return
-    if connection.blocked_at is not None:
-        if now - connection.blocked_at > _write_allowance(connection):
-            connection.abort()
-            return
+    if connection.blocked_at is not None and now - connection.blocked_at > _write_allowance(connection):
+        connection.abort()
+        return
     busy = bool(connection.pending or connection.backlog)
     if busy:
         connection.since = now

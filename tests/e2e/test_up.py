@@ -17,7 +17,7 @@ LOVELY = {"text": "what a lovely day"}
 def test_the_sentiment_example_from_file_to_answer_to_ctrl_c(up):
     example = REPO / "examples/sentiment/service.yaml"
     running = up(example).ready()
-    assert running.line(r"^  sentiment +rev 1 +1/1 ready in \d+\.\d s")
+    assert running.line(r"^  sentiment +rev 1 +1/1 ready in \d+\.\d+ s")
     assert f"localhost:{running.port}/analyze" in running.line(r"^  try: +curl ")
 
     # what `curl -d` sends: a form content type, and it must work

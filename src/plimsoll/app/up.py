@@ -1,6 +1,6 @@
 """`plimsoll up`: the controller, its backend and its gateways on this machine, until told to stop.
 
-Start: folder and ports are taken -> spawner and backend -> controller -> gateways -> admin API -> services applied ->
+Start: folder and ports are taken -> spawner and backend -> controller -> services applied -> gateways -> admin API ->
 files watched. Stop, in the reverse order of a request's way: no more changes -> the gateways answer what they have ->
 the replicas drain -> everything ends. A second Ctrl-C ends it all at once; so does SIGKILL, by the lifelines.
 """
@@ -32,6 +32,7 @@ from plimsoll.control.controller import Controller, ControlSettings
 from plimsoll.control.status import Phase
 from plimsoll.control.timeline import Kind, Level
 from plimsoll.core.errors import PlimsollError, SpecErrors, UserError
+from plimsoll.ports.spawner import Spawner
 from plimsoll.spec import ModelService, load_file, load_files, not_honoured
 
 GREETING_S = 10.0  # a service that loads longer than this doesn't hold the greeting back
@@ -138,10 +139,11 @@ class _Up:
             for line in not_honoured(service):
                 self._reporter.note(service.name, f"not honoured here: {line}")
         async with AsyncExitStack() as stack:
-            await self._start(stack)
+            spawner = await self._start_controller(stack)
             background = [asyncio.create_task(self._tell_events())]
             try:
                 await self._apply_first()
+                await self._start_doors(stack, spawner)
                 if self._options.watch:  # before the greeting: who reads it may save at once
                     background.append(asyncio.create_task(self._watch()))
                 await self._greet()
@@ -179,8 +181,8 @@ class _Up:
             file: [service for service in self._first if _absolute(service.origin.file) == file] for file in self._files
         }
 
-    async def _start(self, stack: AsyncExitStack) -> None:
-        """What is started here is closed by `stack`, the last first."""
+    async def _start_controller(self, stack: AsyncExitStack) -> Spawner:
+        """What is started here and in `_start_doors` is closed by `stack`, the last first."""
         run_dir = self._folder.path
         (run_dir / "logs").mkdir(mode=0o700)
         spawner = local_spawner(run_dir, self._options.start_method)
@@ -193,6 +195,12 @@ class _Up:
         self._controller = Controller(backend, run_dir=run_dir, clock=_LoopClock(), settings=settings)
         await self._controller.start()
         stack.push_async_callback(self._controller.close)
+        return spawner
+
+    async def _start_doors(self, stack: AsyncExitStack, spawner: Spawner) -> None:
+        """After the services are applied: a gateway must not answer `not_found` for one that is about to come. Who
+        connects earlier waits in the backlog."""
+        await self._controller.tick()  # the snapshot that gateways get first has the services
         plans = self._gateway_plans()
         gateways = Gateways(spawner, plans, self._reporter.trouble)
         await gateways.start()

@@ -5,6 +5,7 @@ request at a time to one upstream. Neither knows what a request means; neither l
 """
 
 from plimsoll.wire.http1.address import TcpAddress, UnixAddress, format_address, parse_address
+from plimsoll.wire.http1.burst import Burst
 from plimsoll.wire.http1.client import ClientConnection, Receiver
 from plimsoll.wire.http1.encode import encode_request_head, encode_response_head
 from plimsoll.wire.http1.exchange import Application, Exchange
@@ -13,6 +14,7 @@ from plimsoll.wire.http1.settings import ClientSettings, HttpSettings
 
 __all__ = [
     "Application",
+    "Burst",
     "ClientConnection",
     "ClientSettings",
     "Exchange",

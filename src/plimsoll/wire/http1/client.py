@@ -7,6 +7,7 @@ from typing import Final, Protocol, cast
 import httptools
 
 from plimsoll.wire.http1.address import UnixAddress, parse_address
+from plimsoll.wire.http1.burst import Burst
 from plimsoll.wire.http1.listen import check_unix_path
 from plimsoll.wire.http1.settings import ClientSettings
 
@@ -46,6 +47,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_answer_headers",
         "_body_seen",
+        "_burst",
         "_closes",
         "_complete",
         "_fed",
@@ -68,8 +70,9 @@ class ClientConnection(asyncio.Protocol):
         "on_closed",
     )
 
-    def __init__(self, settings: ClientSettings | None = None) -> None:
+    def __init__(self, settings: ClientSettings | None = None, burst: Burst | None = None) -> None:
         self._settings = settings or ClientSettings()
+        self._burst = burst
         self._transport = cast(asyncio.Transport, None)
         self._receiver: Receiver | None = None
         self._reason = ""
@@ -94,15 +97,18 @@ class ClientConnection(asyncio.Protocol):
         self._until_eof = False
 
     @classmethod
-    async def connect(cls, address: str, settings: ClientSettings | None = None) -> "ClientConnection":
-        """To `unix:/path` or `tcp:host:port`. Raises OSError; the caller bounds the wait."""
+    async def connect(
+        cls, address: str, settings: ClientSettings | None = None, *, burst: Burst | None = None
+    ) -> "ClientConnection":
+        """To `unix:/path` or `tcp:host:port`. Raises OSError; the caller bounds the wait. With a `burst`, requests
+        leave at the end of the loop's turn."""
         loop = asyncio.get_running_loop()
         place = parse_address(address)
         if isinstance(place, UnixAddress):
             check_unix_path(place.path)
-            _, connection = await loop.create_unix_connection(lambda: cls(settings), place.path)
+            _, connection = await loop.create_unix_connection(lambda: cls(settings, burst), place.path)
         else:
-            _, connection = await loop.create_connection(lambda: cls(settings), place.host, place.port)
+            _, connection = await loop.create_connection(lambda: cls(settings, burst), place.host, place.port)
         return connection
 
     @property
@@ -122,13 +128,13 @@ class ClientConnection(asyncio.Protocol):
         self._receiver = receiver
         self._head_only = head_only
         try:
-            if not body:
-                self._transport.write(head)
-            elif len(body) <= _JOIN_BYTES:
-                self._transport.write(head + body)
-            else:
+            if len(body) > _JOIN_BYTES:
                 self._large = True
                 self._transport.writelines((head, body))
+            elif self._burst is None:
+                self._transport.write(head + body)
+            else:
+                self._burst.write(self._transport, head + body)
         except RuntimeError as error:  # uvloop's word for a transport that failed a moment ago
             self._cut(str(error))
 

@@ -40,6 +40,7 @@ class ServerConnection(asyncio.Protocol):
         "_application",
         "_attention",
         "_buffering",
+        "_burst",
         "_clock",
         "_depth",
         "_ended",
@@ -68,6 +69,7 @@ class ServerConnection(asyncio.Protocol):
         self._application = server.application
         self.settings = server.settings
         self._clock = server.clock
+        self._burst = server.burst
         self._depth = server.settings.pipeline_depth
         self.transport = cast(asyncio.Transport, None)
         self.reader = RequestReader(self, server.settings, server.head_cache)
@@ -206,8 +208,8 @@ class ServerConnection(asyncio.Protocol):
             return
         if self.pending and self.pending[0] is exchange:
             self._out.append(status_line(status) + b"\r\n")
-            if not self._buffering:
-                self._flush()
+            self._flush()
+            self._burst.flush()  # what is announced may end this process
 
     def _respond_with_care(self, exchange: Exchange, status: int, headers: bytes, body: bytes) -> None:
         if self.state != OPEN or not self.pending:
@@ -244,24 +246,19 @@ class ServerConnection(asyncio.Protocol):
         if self.state != OPEN:
             out.clear()
         elif len(out) == 1:
-            try:  # noqa: SIM105 # see _write
-                self.transport.write(out.pop())
-            except RuntimeError:
-                pass
+            self._burst.write(self.transport, out.pop())
         elif out:
-            with suppress(RuntimeError):  # see _write
-                if sum(map(len, out)) <= 2 * _JOIN_BYTES:
-                    self.transport.write(b"".join(out))
-                else:
+            if sum(map(len, out)) <= 2 * _JOIN_BYTES:
+                self._burst.write(self.transport, b"".join(out))
+            else:
+                self._burst.flush()
+                with suppress(RuntimeError):  # as in Burst
                     self.transport.writelines(out)
             out.clear()
 
     def _write(self, data: bytes) -> None:
         if self.state == OPEN:
-            try:  # noqa: SIM105 # suppress() costs 0.3 us, and this is each answer's way out
-                self.transport.write(data)
-            except RuntimeError:  # uvloop's word for a transport that failed a moment ago; connection_lost follows
-                pass
+            self._burst.write(self.transport, data)
 
     def _settle(self) -> None:
         """Does what the rare states ask for, as far as it can be done now."""
@@ -304,6 +301,7 @@ class ServerConnection(asyncio.Protocol):
         self.blocked_bytes = self.transport.get_write_buffer_size()
         if self._surplus and not self.peer_eof and self.transport.can_write_eof():
             self._enter(LINGER)
+            self._burst.flush()
             self.transport.write_eof()
             if self.paused:
                 self.transport.resume_reading()
@@ -369,6 +367,7 @@ class ServerConnection(asyncio.Protocol):
 
     def close(self) -> None:
         self.blocked_bytes = self.transport.get_write_buffer_size()
+        self._burst.flush()
         self._enter(CLOSED)
         self.transport.close()
 

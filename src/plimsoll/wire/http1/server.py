@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from plimsoll.core.errors import HostError
 from plimsoll.wire.http1.address import TcpAddress, UnixAddress, format_address, parse_address
+from plimsoll.wire.http1.burst import Burst
 from plimsoll.wire.http1.connection import ServerConnection
 from plimsoll.wire.http1.exchange import Application
 from plimsoll.wire.http1.head import HeadCache
@@ -19,7 +20,8 @@ class HttpServer:
     """May listen on several addresses: call `start` once for each.
 
     `clock`: monotonic seconds, by default the loop's. uvloop's loop.time() moves in steps of a millisecond; a host
-    that measures finer passes time.monotonic and compares only with that (it has the same zero).
+    that measures finer passes time.monotonic and compares only with that (it has the same zero). `burst`: shared with
+    others of the same loop, so that what they write leaves together.
     """
 
     def __init__(
@@ -28,12 +30,14 @@ class HttpServer:
         settings: HttpSettings | None = None,
         *,
         clock: Callable[[], float] | None = None,
+        burst: Burst | None = None,
     ) -> None:
         self.application = application
         self.settings = settings or HttpSettings()
         self.clock: Callable[[], float] = clock or _no_clock
         self._given_clock = clock
         self.head_cache = HeadCache()
+        self.burst = burst or Burst()
         self.closing = False
         self._connections: set[ServerConnection] = set()
         self._listeners: list[asyncio.Server] = []

@@ -2,13 +2,15 @@
 
 import asyncio
 import dataclasses
+import shutil
+import tempfile
 from types import SimpleNamespace
 
 import pytest
 import uvloop
 
 from plimsoll.core.errors import TooLarge
-from plimsoll.wire.http1 import ClientConnection, HttpServer, HttpSettings
+from plimsoll.wire.http1 import Burst, ClientConnection, HttpServer, HttpSettings
 
 
 class MemoryTransport:
@@ -92,6 +94,17 @@ class MemoryTransport:
         self.protocol.connection_lost(exc)
 
 
+class AtOnce(Burst):
+    """Each write by itself: these tests look at the transport without turning a loop."""
+
+    def write(self, transport, data):
+        super().write(transport, data)
+        self.flush()
+
+    def schedule(self):
+        pass
+
+
 class Application:
     """Answers at once with `answer(exchange)` = (status, headers, body), or holds everything."""
 
@@ -129,7 +142,7 @@ class Host:
         self.clock = Clock()
         self.application = application or Application()
         settings = dataclasses.replace(HttpSettings(), **settings)
-        self.server = HttpServer(self.application, settings, clock=self.clock)
+        self.server = HttpServer(self.application, settings, clock=self.clock, burst=AtOnce())
 
     def accept(self):
         connection = self.server.connection()
@@ -187,10 +200,18 @@ def run(loop_name, main):
         return runner.run(asyncio.wait_for(main, 20))
 
 
+@pytest.fixture
+def folder():
+    path = tempfile.mkdtemp(dir="/tmp")  # tmp_path is too long for a socket
+    yield path
+    shutil.rmtree(path)
+
+
 @pytest.fixture(scope="session")
 def kit():
     return SimpleNamespace(
         Application=Application,
+        AtOnce=AtOnce,
         Host=Host,
         MemoryTransport=MemoryTransport,
         Receiver=Receiver,

@@ -371,6 +371,6 @@ def test_too_many_connections_are_closed_at_once(kit):
 
 
 def test_a_server_needs_a_start_or_a_clock(kit):
-    connection = HttpServer(kit.Application()).connection()
+    connection = HttpServer(kit.Application(), burst=kit.AtOnce()).connection()
     with pytest.raises(RuntimeError, match="not been started"):
         connection.connection_made(kit.MemoryTransport(connection))

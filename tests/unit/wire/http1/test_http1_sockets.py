@@ -2,10 +2,8 @@
 
 import asyncio
 import os
-import shutil
 import socket
 import stat
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,13 +15,6 @@ from plimsoll.wire.http1.listen import UNIX_PATH_BYTES
 GET = encode_request_head("GET", "/x", [(b"host", b"a")])
 LOOPS = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 QUICK = HttpSettings(sweep_s=0.02)
-
-
-@pytest.fixture
-def folder():
-    path = tempfile.mkdtemp(dir="/tmp")  # tmp_path is too long for a socket
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture(params=["tcp", "unix"])

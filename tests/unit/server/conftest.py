@@ -1,7 +1,6 @@
 """`replica(...)`: a ReplicaHost that is closed, and has reported nothing strange, when the test ends."""
 
 import pytest
-
 from tests.support.replica_host import ReplicaHost
 
 

@@ -6,7 +6,6 @@ import socket
 
 import numpy as np
 import pytest
-
 from tests.contracts.model_cases import CASES, PYTHON
 from tests.support.replica_host import REVISION, ReplicaHost, connected
 

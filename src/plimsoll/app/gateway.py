@@ -1,6 +1,7 @@
 """The entry point of a gateway process."""
 
 import asyncio
+from ipaddress import ip_address
 from typing import Any
 
 from plimsoll.app.child_host import on_signals, run_loop, status_writer
@@ -9,7 +10,7 @@ from plimsoll.core.errors import HostError
 from plimsoll.gateway import Gateway
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.ports.spawner import ChildContext
-from plimsoll.wire.http1 import HttpSettings
+from plimsoll.wire.http1 import HttpSettings, UnixAddress, parse_address
 
 
 def main(context: ChildContext) -> None:
@@ -23,9 +24,20 @@ def gateway_settings(args: dict[str, Any]) -> GatewaySettings:
         listen=tuple(args["listen"]),
         control=args["control"],
         metrics=args.get("metrics"),
-        metrics_on_door=args.get("metrics_on_door", True),
+        metrics_on_door=args.get("metrics_on_door", all(map(is_local, args["listen"]))),
         http=HttpSettings(reuse_port=bool(args.get("reuse_port", False))),
     )
+
+
+def is_local(address: str) -> bool:
+    """Whether only programs on this machine can reach it. Who else reads `/metrics` learns every service's name."""
+    place = parse_address(address)
+    if isinstance(place, UnixAddress) or place.host == "localhost":
+        return True
+    try:
+        return ip_address(place.host).is_loopback
+    except ValueError:  # another name
+        return False
 
 
 async def _run(context: ChildContext) -> int:

@@ -9,10 +9,10 @@ from random import Random
 from time import monotonic
 
 from plimsoll import __version__
-from plimsoll.core.errors import Invalid, ModelFailed, NoReplica, NotFound, ReplicaLost, RequestError, Shed
+from plimsoll.core.errors import Expired, Invalid, ModelFailed, NoReplica, NotFound, ReplicaLost, RequestError, Shed
 from plimsoll.core.ids import new_request_id, request_id_from
 from plimsoll.core.outcome import Outcome
-from plimsoll.core.snapshot import ServiceReport, Snapshot
+from plimsoll.core.snapshot import ServiceReport, ServiceView, Snapshot
 from plimsoll.gateway.deadlines import DeadlineWheel
 from plimsoll.gateway.forwarding import Forwarding
 from plimsoll.gateway.record import Record, ServiceRecord
@@ -22,11 +22,12 @@ from plimsoll.gateway.table import RoutingTable
 from plimsoll.telemetry.metrics import wants_openmetrics
 from plimsoll.wire import deadline as wire_deadline
 from plimsoll.wire import oip
-from plimsoll.wire.http1 import Exchange
+from plimsoll.wire.http1 import Burst, Exchange
 from plimsoll.wire.status import refusal
 
 _DEADLINES = frozenset(wire_deadline.HEADERS)
 TICK_S = 0.02
+_TRIM_S = 20.0  # a connection goes after 20 to 40 s without use, well before a replica closes it (75 s)
 
 
 class Door:
@@ -40,10 +41,14 @@ class Door:
         self._table = RoutingTable(Snapshot(0))
         self._services: dict[str, Service] = {}
         self._records: dict[str, ServiceRecord] = {}
+        self.burst = Burst()  # one for both sides: what a turn sends to clients and replicas leaves together
         self._wheel: DeadlineWheel[Forwarding] = DeadlineWheel()
         self._due = self.now() + TICK_S
         self._timer = self._loop.call_at(self._due, self._tick)
         self.in_flight = 0
+        self.ready = False  # a first snapshot is in effect
+        self._holding: set[Service] = set()  # services with somebody held, and a few that had
+        self._trim_at = self.now() + _TRIM_S
 
     @property
     def services(self) -> dict[str, Service]:
@@ -56,24 +61,27 @@ class Door:
         for view in snapshot.services:
             service = known.pop(view.name, None)
             if service is None:
-                service = Service(view, self._settings, self._random)
+                service = Service(view, self._settings, self._random, self.burst)
             else:
                 service.update(view)
             self._services[view.name] = service
             self._records[view.name] = self._record.of(service, self._records.get(view.name))
-            self._release(service)
+        now = self.now()
         for name, service in known.items():
             service.retire()
             del self._records[name]
             self._record.forget(name)
-            for forwarding in service.held.release(self.now()):
-                forwarding.refuse(NotFound(f"{service.view.name} was deleted"))
+        self.ready = True
+        # Only now that everything is in place: whoever is let go may be answered, and ask again, at once.
+        for service in tuple(self._holding):
+            self._release(service, now)
 
     def reports(self) -> tuple[ServiceReport, ...]:
         now = self.now()
         return tuple(self._records[name].report(service, now) for name, service in self._services.items())
 
     def close(self) -> None:
+        """After its servers: nothing is in flight any more."""
         self._timer.cancel()
         for service in self._services.values():
             service.retire()
@@ -81,16 +89,17 @@ class Door:
     # --- wire.http1.Application -------------------------------------------------------------------------------------
 
     def on_request(self, exchange: Exchange) -> None:
+        view = None
         try:
-            view = self._table.find(exchange.path, exchange.header(b"host"))
+            view = self._table.find(exchange.path, exchange.headers)
             if view is None:
                 self._page(exchange)
             else:
                 self._forward(exchange, self._services[view.name])
         except RequestError as error:
-            self._refuse_at_door(exchange, error)
+            self._refuse_at_door(exchange, error, view)
         except Exception as error:  # a bug of ours must cost one request, not the connection or the gateway
-            self._refuse_at_door(exchange, ModelFailed(f"internal error: {type(error).__name__}: {error}"))
+            self._refuse_at_door(exchange, ModelFailed(f"internal error: {type(error).__name__}: {error}"), view)
             self._loop.call_exception_handler({"message": "request failed", "exception": error})
 
     def on_gone(self, exchange: Exchange) -> None:
@@ -100,7 +109,7 @@ class Door:
     def on_refused(self, error: RequestError, arrived: float) -> tuple[int, bytes, bytes]:
         self._record.refused_at_door(error.outcome, self.now() - arrived)
         status, headers, body = refusal(error)
-        return status, headers + _door_lines(error.outcome, new_request_id(self._getrandbits).encode()), body
+        return status, headers + _door_lines(error.outcome, self._new_id()), body
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -113,97 +122,119 @@ class Door:
             elif name in _DEADLINES and (left_s is None or name == wire_deadline.DEADLINE):
                 left_s = wire_deadline.time_left(name, value)
         now = self.now()
-        view = service.view
+        view, arrived = service.view, exchange.arrived
         timeout_s = view.timeout_s if left_s is None or left_s > view.timeout_s else left_s
-        deadline = exchange.arrived + timeout_s
-        forwarding = Forwarding(
-            self, exchange, service, (request_id or new_request_id(self._getrandbits)).encode(), deadline
+        deadline = arrived + timeout_s
+        forwarding = exchange.context = Forwarding(
+            self,
+            exchange,
+            service,
+            (request_id or new_request_id(self._getrandbits)).encode(),
+            deadline,
+            None if left_s is None else arrived + left_s,
         )
-        forwarding.fresh = left_s is None
-        exchange.context = forwarding
         self.in_flight += 1
         service.in_flight += 1
         service.retries.record_request(now)
         if service.quarantine and service.quarantine.holds(forwarding.digest(), now):
             reason = "requests with this body ended two replicas in a row; they are refused for a while"
             forwarding.refuse(ReplicaLost(reason, retry_after_s=60))
-            return
-        forwarding.slot = self._wheel.add(forwarding, deadline + self._settings.grace_s)
-        if not forwarding.start(now):
-            # Its own deadline where the client named one, else as long as the service lets a request wait.
-            until = exchange.arrived + (view.hold_s if left_s is None else left_s)
-            self._hold(forwarding, now, until)
-
-    def _hold(self, forwarding: Forwarding, now: float, until: float) -> None:
-        service = forwarding.service
-        if service.view.failed is not None:
-            forwarding.refuse(NoReplica(service.view.failed, retry_after_s=5))
-        elif not service.held.push(forwarding, len(forwarding.exchange.body), until, now):
-            forwarding.refuse(Shed("too many requests wait for a first replica", retry_after_s=1))
+        elif deadline <= now:
+            forwarding.refuse(Expired("the deadline had passed when the request came"))
         else:
-            forwarding.holding_since = now
-            self._wheel.remove(forwarding, forwarding.slot)
+            forwarding.slot = self._wheel.add(forwarding, deadline + self._settings.grace_s)
+            if not forwarding.start(now):
+                self.hold(forwarding, now)
 
-    def hold(self, forwarding: Forwarding, now: float) -> None:
-        """After a loss, when no replica is left: until its deadline."""
-        self._hold(forwarding, now, forwarding.deadline)
-
-    def _release(self, service: Service) -> None:
-        """Gives what is held to replicas that became ready; refuses it where none will come."""
+    def _release(self, service: Service, now: float) -> None:
+        """Gives what is held to replicas that can be reached again; refuses it where none will come."""
         held = service.held
-        if not len(held) or not (service.ready or service.view.failed is not None):
+        # One who asks for the first in line may be held again at once, behind the others: their order stays.
+        for forwarding in held.expire(now):
+            forwarding.expire()
+        if not service.reachable(now) and service.view.failed is None and not service.gone:
             return
-        now = self.now()
         for forwarding in held.release(now):
-            if service.view.failed is not None and not service.ready:
-                forwarding.holding_since = None
-                forwarding.refuse(NoReplica(service.view.failed, retry_after_s=5))
+            if forwarding.ended:
                 continue
-            assert forwarding.holding_since is not None
-            waited = now - forwarding.holding_since
-            forwarding.held_s += waited
-            forwarding.holding_since = None
-            if forwarding.fresh:
-                # The service's timeout starts when there is somebody to answer; a client's own deadline went on.
-                forwarding.deadline = now + service.view.timeout_s
+            forwarding.resume(now)
             forwarding.slot = self._wheel.add(forwarding, forwarding.deadline + self._settings.grace_s)
             if not forwarding.start(now):
                 self.hold(forwarding, now)
 
     def _page(self, exchange: Exchange) -> None:
+        """What the gateway says of itself. Not a request to a service: not counted, as a replica doesn't either."""
         path = exchange.path
+        status, content_type = 200, "application/json"
         if path == "/metrics" and self._settings.metrics_on_door:
             _only_get(exchange)
             content_type, body = self._record.render(wants_openmetrics(exchange.header(b"accept")))
-            exchange.respond(200, b"content-type: %b\r\n" % content_type.encode(), body)
-            return
-        page = _PAGES.get(path)
-        if page is None:
+        elif path == "/v2/health/ready":
+            _only_get(exchange)
+            status, body = (200 if self.ready else 503), oip.server_ready_body(self.ready)
+        elif (page := _PAGES.get(path)) is not None:
+            _only_get(exchange)
+            body = page
+        else:
             raise NotFound(f"no service answers {path[:200]}")
-        _only_get(exchange)
-        exchange.respond(200, b"content-type: application/json\r\n" + _DOOR_TIMING, page)
+        outcome = Outcome.OK if status == 200 else Outcome.NO_REPLICA
+        lines = _door_lines(outcome, self._id_of(exchange))
+        exchange.respond(status, b"content-type: %b\r\n%b" % (content_type.encode(), lines), body)
 
-    def _refuse_at_door(self, exchange: Exchange, error: RequestError) -> None:
+    def _refuse_at_door(self, exchange: Exchange, error: RequestError, view: ServiceView | None) -> None:
         """Before it became a Forwarding, or in one that a bug of ours broke."""
         if isinstance(exchange.context, Forwarding):
             exchange.context.refuse(error)
             return
-        request_id = request_id_from(exchange.header(b"x-request-id")) or new_request_id(self._getrandbits)
-        self.answer_error(exchange, error, request_id.encode(), None)
-        self._record.refused_at_door(error.outcome, self.now() - exchange.arrived)
+        if exchange.answered:
+            return
+        now = self.now()
+        self.answer_error(exchange, error, self._id_of(exchange), view.revision if view is not None else "")
+        if view is None:
+            self._record.refused_at_door(error.outcome, now - exchange.arrived)
+        else:
+            self._records[view.name].ended(error.outcome, now - exchange.arrived, now, view.revision)
+
+    def _id_of(self, exchange: Exchange) -> bytes:
+        known = request_id_from(exchange.header(b"x-request-id"))
+        return self._new_id() if known is None else known.encode()
+
+    def _new_id(self) -> bytes:
+        return new_request_id(self._getrandbits).encode()
 
     # --- forwarding.Host --------------------------------------------------------------------------------------------
 
-    def answer_error(self, exchange: Exchange, error: RequestError, request_id: bytes, service: Service | None) -> None:
+    def hold(self, forwarding: Forwarding, now: float) -> None:
+        """No replica can be reached. It waits for one, unless none will come or too many wait."""
+        service = forwarding.service
+        if service.gone:
+            forwarding.refuse(NotFound(f"{service.view.name} was deleted"))
+            return
+        if service.view.failed is not None:
+            forwarding.refuse(NoReplica(service.view.failed, retry_after_s=5))
+            return
+        until = forwarding.hold_until()
+        if until <= now:
+            forwarding.refuse(NoReplica("no replica became ready in time", retry_after_s=1))
+        elif not service.held.push(forwarding, len(forwarding.exchange.body), until, now):
+            forwarding.refuse(Shed("too many requests wait for a first replica", retry_after_s=1))
+        else:
+            forwarding.holding_since = now
+            self._wheel.remove(forwarding, forwarding.slot)
+            self._holding.add(service)
+
+    def answer_error(self, exchange: Exchange, error: RequestError, request_id: bytes, revision: str) -> None:
         status, headers, body = refusal(error)
         if status == 405:
             headers += b"allow: GET, HEAD\r\n"
-        if service is not None:
-            headers += b"plimsoll-revision: %b\r\n" % service.view.revision.encode()
+        if revision:
+            headers += b"plimsoll-revision: %b\r\n" % revision.encode()
         exchange.respond(status, headers + _door_lines(error.outcome, request_id), body)
 
     def retried(self, service: Service) -> None:
-        self._records[service.view.name].retried()
+        record = self._records.get(service.view.name)
+        if record is not None:  # else: the service was deleted meanwhile
+            record.retried()
 
     def ended(self, forwarding: Forwarding, outcome: Outcome) -> None:
         self.in_flight -= 1
@@ -213,9 +244,12 @@ class Door:
             service.held.cancel(forwarding)
         self._wheel.remove(forwarding, forwarding.slot)
         now = self.now()
+        total_s = now - forwarding.exchange.arrived
         record = self._records.get(service.view.name)
         if record is not None:
-            record.ended(outcome, now - forwarding.exchange.arrived, now)
+            record.ended(outcome, total_s, now, forwarding.revision)
+        else:  # its service was deleted, and the service's series with it
+            self._record.refused_at_door(outcome, total_s)
 
     # --- clockwork --------------------------------------------------------------------------------------------------
 
@@ -227,15 +261,20 @@ class Door:
         for forwarding in self._wheel.overdue(now):
             if not forwarding.ended:
                 forwarding.expire()
-        for service in self._services.values():
-            for forwarding in service.held.expire(now):
-                forwarding.expire()
+        for service in tuple(self._holding):
+            self._release(service, now)
+            if not len(service.held):
+                self._holding.discard(service)
+        if now >= self._trim_at:
+            self._trim_at = now + _TRIM_S
+            for service in self._services.values():
+                for upstream in service.upstreams.values():
+                    upstream.trim()
 
 
 _PAGES = {
     "/v2": oip.server_metadata(__version__),
     "/v2/health/live": oip.live_body(),
-    "/v2/health/ready": oip.server_ready_body(True),
 }
 _DOOR_TIMING = b"server-timing: gateway;dur=0.0\r\n"
 

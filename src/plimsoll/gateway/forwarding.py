@@ -1,7 +1,8 @@
 """One request's way through the gateway: hold → connection → replica → answer, and again where a replica was lost.
 
 It ends exactly once, through `_end`. What to do after a loss is `policy.routing.after_loss`; how long to hold, the
-service's view; this file carries that out.
+service's view; this file carries that out. A replica that could not be reached is no loss: nothing was sent, so the
+request goes elsewhere, or is held, without a word about it.
 """
 
 from hashlib import blake2b
@@ -13,10 +14,12 @@ from plimsoll.gateway.heads import Headers, answer_lines, request_lines
 from plimsoll.gateway.service import Service
 from plimsoll.gateway.upstream import Upstream
 from plimsoll.policy.routing import GiveUp, after_loss
+from plimsoll.telemetry.server_timing import NOTHING
 from plimsoll.wire.deadline import encode_time_left
 from plimsoll.wire.http1 import ClientConnection, Exchange
 
 _AVOID_S = 1.0  # a replica that lost us a request gets no new one for so long while others are there
+_LARGEST_SAID = 256 * 2**20  # the longest body that a HEAD's answer may speak of
 _OUTCOMES = {outcome.value.encode(): outcome for outcome in Outcome}
 
 
@@ -29,29 +32,39 @@ class Host(Protocol):
 
     def retried(self, service: Service) -> None: ...
 
-    def answer_error(self, exchange: Exchange, error: RequestError, request_id: bytes, service: Service) -> None: ...
+    def answer_error(self, exchange: Exchange, error: RequestError, request_id: bytes, revision: str) -> None: ...
 
     def ended(self, forwarding: "Forwarding", outcome: Outcome) -> None: ...
 
 
 class Forwarding:
     __slots__ = (
-        "_alone", "_attempt", "_computing", "_connection", "_door", "_head", "_lost_from", "_sent_at", "_upstream",
-        "deadline", "ended", "exchange", "fresh", "held_s", "holding_since", "request_id", "service", "slot",
+        "_alone", "_computing", "_connection", "_door", "_head", "_lost_from", "_sent", "_sent_at", "_upstream",
+        "client_until", "deadline", "ended", "exchange", "held_s", "holding_since", "request_id", "revision", "service",
+        "slot",
     )  # fmt: skip
 
-    def __init__(self, door: Host, exchange: Exchange, service: Service, request_id: bytes, deadline: float) -> None:
+    def __init__(
+        self,
+        door: Host,
+        exchange: Exchange,
+        service: Service,
+        request_id: bytes,
+        deadline: float,
+        client_until: float | None,
+    ) -> None:
         self._door = door
         self.exchange = exchange
         self.service = service
         self.request_id = request_id
         self.deadline = deadline
-        self.fresh = False  # no replica has had it, and its client named no deadline
+        self.client_until = client_until  # the deadline that its client named
+        self.revision = service.view.revision  # of the replica that has it, or had it last
         self.slot = 0
         self.ended = False
         self.held_s = 0.0
         self.holding_since: float | None = None
-        self._attempt = 0
+        self._sent = 0  # how many replicas have had it
         self._alone = False  # a replica died that had it: it shares no batch any more
         self._computing = False
         self._connection: ClientConnection | None = None
@@ -67,18 +80,34 @@ class Forwarding:
         upstream = self.service.pick(now, other_than=self._lost_from)
         if upstream is None:
             return False
-        self._attempt += 1
-        self.fresh = False
         self._computing = False
         self._upstream = upstream
+        self.revision = upstream.endpoint.revision
         upstream.outstanding += 1
         upstream.acquire(self)
         return True
+
+    def hold_until(self) -> float:
+        """How long it may wait for a replica: its client's deadline, else as long as the service lets it wait; what a
+        replica has had already, until its deadline."""
+        if self._sent:
+            return self.deadline
+        return self.exchange.arrived + self.service.view.hold_s if self.client_until is None else self.client_until
+
+    def resume(self, now: float) -> None:
+        """Held no longer. The service's timeout starts when there is somebody to answer; a client's own goes on."""
+        assert self.holding_since is not None
+        self.held_s += now - self.holding_since
+        self.holding_since = None
+        if not self._sent:
+            deadline = now + self.service.view.timeout_s
+            self.deadline = deadline if self.client_until is None else min(deadline, self.client_until)
 
     def on_connection(self, connection: ClientConnection) -> None:
         self._connection = connection
         now = self._door.now()
         self._sent_at = now
+        self._sent += 1
         exchange = self.exchange
         if self._head is None:
             self._head = self._build_head()
@@ -116,12 +145,15 @@ class Forwarding:
             if name == b"plimsoll-outcome":
                 outcome = _OUTCOMES.get(value)
             elif name == b"server-timing":
-                timing = value
+                timing = timing + b", " + value if timing else value
         if outcome is Outcome.REPLICA_LOST:
             # Its model process died, or it is about to end: the same as if the connection had broken.
             self._lost(upstream, "the replica lost its model")
             return
-        self._answer(status, answer_lines(headers), body, outcome or _outcome_of(status), timing)
+        if self.exchange.method == "HEAD":
+            body = _as_long_as_said(headers)
+        lines = answer_lines(headers) + upstream.revision_line
+        self._answer(status, lines, body, outcome or _outcome_of(status), timing)
 
     def on_lost(self, reason: str, started: bool) -> None:
         upstream, connection = self._upstream, self._connection
@@ -133,28 +165,33 @@ class Forwarding:
         self._lost(upstream, reason)
 
     def on_unreachable(self, reason: str) -> None:
-        """No connection: nothing was sent, so nothing was computed."""
-        upstream = self._upstream
+        """No connection: nothing was sent, so nothing was computed. Costs the service no retry."""
+        upstream, door = self._upstream, self._door
         assert upstream is not None
         upstream.outstanding -= 1
         self._upstream = None
-        self._lost(upstream, reason, delivered=False)
+        self._lost_from = upstream
+        now = door.now()
+        if now >= self.deadline:
+            self.refuse(Expired(f"{reason}, and no time was left to try another"))
+        elif self.start(now):
+            door.retried(self.service)
+        else:
+            door.hold(self, now)
 
     # --- losses and ends --------------------------------------------------------------------------------------------
 
-    def _lost(self, upstream: Upstream, reason: str, *, delivered: bool = True) -> None:
+    def _lost(self, upstream: Upstream, reason: str) -> None:
         door, service = self._door, self.service
         now = door.now()
         upstream.avoid_until = now + _AVOID_S
-        others = sum(1 for other in service.ready if other is not upstream)
         decision = after_loss(
-            attempt=self._attempt,
+            attempt=self._sent,
             started_computing=self._computing,
             time_left_s=self.deadline - now,
             budget_ok=service.retries.try_spend(now),
             retry_allowed=service.view.retry,
             other_replicas=True,  # where no other is ready, it is held until one is
-            delivered=delivered,
         )
         if isinstance(decision, GiveUp):
             if decision.quarantine:
@@ -166,8 +203,8 @@ class Forwarding:
                 self.refuse(ReplicaLost(reason, retry_after_s=1))
             return
         self._alone = decision.alone
+        self._lost_from = upstream
         door.retried(service)
-        self._lost_from = upstream if others else None
         if not self.start(now):
             door.hold(self, now)
 
@@ -178,8 +215,10 @@ class Forwarding:
         """Its deadline, or the time it may be held, has passed."""
         if self.holding_since is not None:
             self.refuse(NoReplica("no replica became ready in time", retry_after_s=1))
-        else:
-            self.refuse(Expired("the replica did not answer before the deadline"))
+            return
+        if self._upstream is not None:  # it was told the deadline, and had a grace: silent, or stopped
+            self._upstream.avoid_until = self._door.now() + _AVOID_S
+        self.refuse(Expired("the replica did not answer before the deadline"))
 
     def cancel(self) -> None:
         """The client left."""
@@ -190,7 +229,7 @@ class Forwarding:
         if self.ended:
             return
         exchange = self.exchange
-        self._door.answer_error(exchange, error, self.request_id, self.service)
+        self._door.answer_error(exchange, error, self.request_id, self.revision)
         self._end(error.outcome)
 
     def _answer(self, status: int, lines: bytes, body: bytes, outcome: Outcome, timing: bytes) -> None:
@@ -199,7 +238,7 @@ class Forwarding:
         self.exchange.respond(
             status,
             b"%bserver-timing: gateway;dur=%.3f, %b%b\r\nplimsoll-outcome: %b\r\nx-request-id: %b\r\n"
-            % (lines, gateway_ms, held, timing or b"upstream;dur=0", outcome.encode(), self.request_id),
+            % (lines, gateway_ms, held, timing or NOTHING, outcome.encode(), self.request_id),
             body,
         )
         self._end(outcome)
@@ -215,6 +254,7 @@ class Forwarding:
             else:
                 upstream.give_up(self)
         self._door.ended(self, outcome)
+        self.exchange.context = None  # cut the ring with the exchange, which only the collector could free
 
 
 def _outcome_of(status: int) -> Outcome:
@@ -225,3 +265,11 @@ def _outcome_of(status: int) -> Outcome:
             429: Outcome.THROTTLED, 503: Outcome.SHED, 504: Outcome.EXPIRED}.get(
         status, Outcome.INVALID if status < 500 else Outcome.MODEL_ERROR
     )  # fmt: skip
+
+
+def _as_long_as_said(headers: Headers) -> bytes:
+    """For the answer to HEAD: it has no body, and the length that it tells is the one that GET's would have."""
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit() and int(value) <= _LARGEST_SAID:
+            return bytes(int(value))  # the kernel's zero pages, never touched
+    return b""

@@ -17,6 +17,8 @@ from plimsoll.telemetry.metrics import wants_openmetrics
 from plimsoll.wire.http1 import Exchange, HttpServer, HttpSettings
 from plimsoll.wire.status import refusal
 
+_FIRST_SNAPSHOT_S = 1.0
+
 
 class Gateway:
     """`fds`: listening sockets that were opened for us, by the address in `listen` that each stands for."""
@@ -33,16 +35,24 @@ class Gateway:
         self._stream = ControlStream(settings.control, self._take, self.report)
         self._streaming: asyncio.Task[None] | None = None
         self._known = asyncio.Event()
+        self._record.use(lambda: self._version)
 
     async def start(self) -> list[str]:
         """The addresses that clients can reach, once the first snapshot is here (or a second has passed without: a
         gateway that starts while the controller is down answers 404 until it is back). Raises HostError."""
         self._streaming = asyncio.create_task(self._stream.run())
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._known.wait(), 1.0)
+            await asyncio.wait_for(self._known.wait(), _FIRST_SNAPSHOT_S)
+        try:
+            return await self._listen()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _listen(self) -> list[str]:
         addresses = []
         for address in self._settings.listen:
-            server = HttpServer(self.door, self._settings.http, clock=monotonic)
+            server = HttpServer(self.door, self._settings.http, clock=monotonic, burst=self.door.burst)
             self._servers.append(server)
             addresses.append(await server.start(self._opened(address) or address))
         if self._settings.metrics is not None:
@@ -71,12 +81,12 @@ class Gateway:
         self.door.close()
 
     def report(self) -> GatewayReport:
-        self._record.snapshot(self._version)
         return GatewayReport(self._settings.name, self._version, self.door.reports())
 
     def _take(self, snapshot: Snapshot) -> None:
-        self.door.take(snapshot)
-        self._version = snapshot.version
+        if snapshot.version:  # 0: a controller that has just begun and knows nothing yet; what we know stays
+            self.door.take(snapshot)
+            self._version = snapshot.version
         self._known.set()
 
 

@@ -1,5 +1,7 @@
 """What one gateway counts: Prometheus families, and each service's last window for reports and `status`."""
 
+from collections.abc import Callable
+
 from plimsoll.core.outcome import Outcome
 from plimsoll.core.snapshot import ServiceReport
 from plimsoll.gateway.service import Service
@@ -7,27 +9,44 @@ from plimsoll.insight.window import WindowedCounts, WindowedSketch
 from plimsoll.telemetry.lag import LagMeter
 from plimsoll.telemetry.serving import GatewayMetrics, GatewayServiceMetrics
 
+_RATE_S = 0.5  # a report sent at once after a snapshot covers milliseconds: no base for a rate
+_REVISIONS = 8  # kept for each service beyond those in use: who saves a file all day makes hundreds
+
 
 class ServiceRecord:
     """One service's. `ended` is the hot path."""
 
-    __slots__ = ("_counts", "_ended_before", "_metrics", "_reported_at", "_sketch", "ended_total", "window_s")
+    __slots__ = (
+        "_counts", "_ended_before", "_metrics", "_rate", "_reported_at", "_sketch", "by_revision", "ended_total",
+        "window_s",
+    )  # fmt: skip
 
     def __init__(self, metrics: GatewayServiceMetrics, window_s: float) -> None:
         self._metrics = metrics
+        self.by_revision: dict[str, GatewayServiceMetrics] = {}
         self.window_s = window_s
         self._sketch = WindowedSketch(window_s)
         self._counts = WindowedCounts(window_s)
         self.ended_total = 0
         self._ended_before = 0
+        self._rate = 0.0
         self._reported_at: float | None = None
 
-    def use(self, metrics: GatewayServiceMetrics) -> None:
-        """A new revision: other labels, the same window."""
+    def use(self, metrics: GatewayServiceMetrics, by_revision: dict[str, GatewayServiceMetrics]) -> None:
+        """A new view: other revisions, the same window."""
         self._metrics = metrics
+        self.by_revision |= by_revision
 
-    def ended(self, outcome: Outcome, total_s: float, now: float) -> None:
-        self._metrics.ended(outcome, total_s)
+    def unused(self, in_use: set[str]) -> list[str]:
+        """Takes out the oldest revisions beyond those that are kept."""
+        old = [revision for revision in self.by_revision if revision not in in_use]
+        gone = old[: max(0, len(old) - _REVISIONS)]
+        for revision in gone:
+            del self.by_revision[revision]
+        return gone
+
+    def ended(self, outcome: Outcome, total_s: float, now: float, revision: str) -> None:
+        (self.by_revision.get(revision) or self._metrics).ended(outcome, total_s)
         self._counts.observe(outcome, now)
         self.ended_total += 1
         if outcome is not Outcome.CANCELLED:
@@ -38,14 +57,13 @@ class ServiceRecord:
 
     def report(self, service: Service, now: float) -> ServiceReport:
         seconds = now - self._reported_at if self._reported_at is not None else 1.0
-        rate = (self.ended_total - self._ended_before) / max(seconds, 0.001)
-        self._reported_at, self._ended_before = now, self.ended_total
+        if seconds >= _RATE_S:
+            self._rate = (self.ended_total - self._ended_before) / seconds
+            self._reported_at, self._ended_before = now, self.ended_total
         sketch = self._sketch.sketch(now)
-        self._metrics.held.value = len(service.held)
-        self._metrics.in_flight.value = service.in_flight
         return ServiceReport(
             service=service.view.name,
-            requests_per_s=rate,
+            requests_per_s=self._rate,
             outcomes=self._counts.totals(now),
             p50_s=sketch.quantile(0.5),
             p95_s=sketch.quantile(0.95),
@@ -63,14 +81,24 @@ class Record:
         self.render = self._metrics.render
 
     def of(self, service: Service, known: ServiceRecord | None) -> ServiceRecord:
-        """The record of a service in its present revision."""
+        """The record of a service in its present view."""
         view = service.view
-        metrics = self._metrics.service(view.name, view.revision)
+        in_use = {view.revision, *(endpoint.revision for endpoint in view.endpoints)}
+        by_revision = {revision: self._metrics.service(view.name, revision) for revision in in_use}
+        metrics = by_revision[view.revision]
+        metrics.held.read = lambda: len(service.held)
+        metrics.in_flight.read = lambda: service.in_flight
         self._metrics.endpoints(view.name, lambda: len(service.ready))
         if known is None or known.window_s != view.window_s:
-            return ServiceRecord(metrics, view.window_s)
-        known.use(metrics)
-        return known
+            record = ServiceRecord(metrics, view.window_s)
+            if known is not None:
+                record.use(metrics, known.by_revision)
+        else:
+            record = known
+        record.use(metrics, by_revision)
+        for revision in record.unused(in_use):
+            self._metrics.forget(view.name, revision)
+        return record
 
     def forget(self, name: str) -> None:
         self._metrics.forget(name)
@@ -81,6 +109,7 @@ class Record:
     def lag(self, seconds: float) -> None:
         self._lag.observe(seconds)
 
-    def snapshot(self, version: int) -> None:
-        self._metrics.snapshot_version.value = version
-        self._metrics.loop_lag_seconds.value = self._lag.p99()
+    def use(self, version: Callable[[], float]) -> None:
+        """`version` of the snapshot in effect, asked at each scrape: reports end while the controller is down."""
+        self._metrics.snapshot_version.read = version
+        self._metrics.loop_lag_seconds.read = self._lag.p99

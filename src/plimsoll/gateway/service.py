@@ -8,12 +8,16 @@ from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.upstream import Upstream
 from plimsoll.policy.admission.hold import HoldQueue
 from plimsoll.policy.routing import Quarantine, RetryBudget, TwoChoices
+from plimsoll.wire.http1 import Burst
 
 
 class Service:
     """`update` takes the next view; replicas that stay keep their connections and their counts."""
 
-    def __init__(self, view: ServiceView, settings: GatewaySettings, random: Random) -> None:
+    def __init__(
+        self, view: ServiceView, settings: GatewaySettings, random: Random, burst: Burst | None = None
+    ) -> None:
+        self._burst = burst
         self.view = view
         self._settings = settings
         self.upstreams: dict[str, Upstream] = {}
@@ -23,6 +27,7 @@ class Service:
         self.retries = RetryBudget()
         self.quarantine = Quarantine()
         self.in_flight = 0
+        self.gone = False  # deleted: what its replicas have is answered, nobody gets anything new
         self._choose = TwoChoices(random.randrange)
         self.update(view)
 
@@ -39,29 +44,43 @@ class Service:
                     endpoint,
                     max_idle=self._settings.max_idle_connections,
                     max_connections=self._settings.max_connections,
+                    burst=self._burst,
                 )
-            upstream.endpoint = endpoint
+            elif upstream.endpoint != endpoint:
+                upstream.describe(endpoint)
+                upstream.down_until = 0.0  # a word from the controller about it: worth a try
             self.upstreams[endpoint.replica] = upstream
             (self.ready if endpoint.state is EndpointState.READY else self.draining).append(upstream)
         for upstream in known.values():
             upstream.retire()
 
     def pick(self, now: float, *, other_than: Upstream | None = None) -> Upstream | None:
-        """The less loaded of two ready replicas; a draining one where nothing else is there; None: nobody."""
-        candidates = self.ready
-        if len(candidates) == 1 and candidates[0] is not other_than:
-            return candidates[0]
-        candidates = _preferred(self.ready, now, other_than) or _preferred(self.draining, now, other_than)
-        if not candidates:
-            return None
+        """The less loaded of two, from the first of these groups that has anybody: ready replicas; ready ones that
+        lately failed; draining ones; `other_than`, which lost the request. None: nobody can be reached."""
+        ready = self.ready
+        if len(ready) == 1:
+            only = ready[0]
+            if only is not other_than and only.down_until <= now:
+                return only
+        others = [upstream for upstream in ready if upstream is not other_than and upstream.down_until <= now]
+        if not others:
+            others = [up for up in self.draining if up is not other_than and up.down_until <= now]
+            if not others:
+                return self._again(other_than, now)
+        candidates = [upstream for upstream in others if upstream.avoid_until <= now] or others
         return candidates[self._choose.pick([upstream.outstanding for upstream in candidates])]
 
+    def _again(self, upstream: Upstream | None, now: float) -> Upstream | None:
+        if upstream is None or upstream.gone or upstream.down_until > now:
+            return None
+        return upstream
+
+    def reachable(self, now: float) -> bool:
+        """Whether `pick` would find somebody."""
+        return any(upstream.down_until <= now for upstream in self.upstreams.values())
+
     def retire(self) -> None:
+        self.gone = True
         for upstream in self.upstreams.values():
             upstream.retire()
-
-
-def _preferred(upstreams: list[Upstream], now: float, other_than: Upstream | None) -> list[Upstream]:
-    """Without the one that just failed us, and without those to be avoided as long as others are there."""
-    others = [upstream for upstream in upstreams if upstream is not other_than]
-    return [upstream for upstream in others if upstream.avoid_until <= now] or others
+        self.upstreams, self.ready, self.draining = {}, [], []

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 import msgspec
@@ -40,23 +40,39 @@ class ControlStream:
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
                 continue
-            wait_s = _FIRST_WAIT_S
             self.connected = True
             reporting = asyncio.create_task(self._report_each_second(writer))
             try:
-                await self._read(reader, writer)
-            except (OSError, ValueError) as error:  # ValueError: a line beyond the limit, or no snapshot
+                async for snapshot in self._snapshots(reader):
+                    wait_s = (
+                        _FIRST_WAIT_S  # only now: one that accepts and hangs up must not be asked 20 times a second
+                    )
+                    self._take_and_tell(snapshot, writer)
+            except (OSError, ValueError) as error:  # ValueError: a line beyond the limit
                 LOG.warning("the controller's stream broke: %s; serving on from the last snapshot", error)
             finally:
                 self.connected = False
                 reporting.cancel()
                 writer.close()
             await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
-    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _snapshots(self, reader: asyncio.StreamReader) -> AsyncIterator[Snapshot]:
         while line := await reader.readline():
-            self._take(self._decode(line))
-            self._send(writer)
+            try:
+                snapshot = self._decode(line)
+            except ValueError as error:  # msgspec's errors are ValueErrors; the next line may be good
+                LOG.error("the controller sent a line that is no snapshot: %s; serving on from the last one", error)
+                continue
+            yield snapshot
+
+    def _take_and_tell(self, snapshot: Snapshot, writer: asyncio.StreamWriter) -> None:
+        try:
+            self._take(snapshot)
+        except Exception:  # the stream must live: the next snapshot may be the remedy
+            LOG.exception("snapshot %d did not take effect", snapshot.version)
+            return
+        self._send(writer)
 
     async def _report_each_second(self, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

@@ -34,11 +34,15 @@ class RoutingTable:
         if owner is not service:
             self.clashes.append(f"{key} belongs to {owner.name}; {service.name} asks for it too")
 
-    def find(self, path: str, host: bytes | None) -> ServiceView | None:
-        if self._by_host and host is not None:
-            named = self._by_host.get((_hostname(host), path))
-            if named is not None:
-                return named
+    def find(self, path: str, headers: list[tuple[bytes, bytes]]) -> ServiceView | None:
+        """`path` as sent: names and routes are matched as they are written, without percent-decoding."""
+        if self._by_host:
+            for name, value in headers:
+                if name == b"host":
+                    named = self._by_host.get((_hostname(value), path))
+                    if named is not None:
+                        return named
+                    break
         own = self._by_path.get(path)
         if own is not None:
             return own

@@ -1,11 +1,18 @@
-"""One replica as this gateway sees it: its connections, and how much of ours it has in hand."""
+"""One replica as this gateway sees it: its connections, how much of ours it has in hand, whether it is worth a try."""
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import Protocol
 
 from plimsoll.core.snapshot import Endpoint
-from plimsoll.wire.http1 import ClientConnection
+from plimsoll.wire.http1 import Burst, ClientConnection
+
+_CONNECT_S = 1.5  # an address that swallows packets must not keep requests; one lost SYN is sent again after 1 s
+_CONNECTING = 32  # attempts at once: a burst of thousands would overrun the replica's backlog
+# After a failed attempt nobody tries again for so long, twice as long each time. A replica that is being restarted is
+# there again after some 50 ms, and a snapshot that names it anew makes it worth a try at once.
+_DOWN_FIRST_S, _DOWN_LONGEST_S = 0.05, 1.0
 
 
 class Waiter(Protocol):
@@ -20,29 +27,40 @@ class Upstream:
     """`outstanding` counts requests given to it and not yet ended, those that wait for a connection too."""
 
     __slots__ = (
-        "_connecting", "_idle", "_max_connections", "_max_idle", "_open", "_tasks", "_waiting",
-        "avoid_until", "endpoint", "gone", "outstanding",
+        "_burst", "_connecting", "_down_s", "_idle", "_max_connections", "_max_idle", "_open", "_tasks", "_unused",
+        "_waiting", "avoid_until", "down_until", "endpoint", "gone", "outstanding", "revision_line",
     )  # fmt: skip
 
-    def __init__(self, endpoint: Endpoint, *, max_idle: int, max_connections: int) -> None:
-        self.endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, *, max_idle: int, max_connections: int, burst: Burst | None = None) -> None:
+        self._burst = burst
         self.outstanding = 0
         # A replica that just died has nothing outstanding, so it would look like the best choice of all.
-        self.avoid_until = 0.0
+        self.avoid_until = 0.0  # it lost us a request, or kept one beyond its deadline: others go first
+        self.down_until = 0.0  # it did not let us connect: nobody asks it
         self.gone = False  # no longer in the snapshot: what it has is finished, nothing is kept
+        self._down_s = 0.0
         self._idle: list[ClientConnection] = []
+        self._unused = 0  # how many of `_idle`, from the bottom, nobody has used since the last `trim`
         self._open = 0
         self._connecting = 0
         self._waiting: deque[Waiter] = deque()
         self._max_idle = max_idle
         self._max_connections = max_connections
         self._tasks: set[asyncio.Task[None]] = set()
+        self.describe(endpoint)
+
+    def describe(self, endpoint: Endpoint) -> None:
+        """What the newest snapshot says of it; the address stays."""
+        self.endpoint = endpoint
+        self.revision_line = b"plimsoll-revision: %b\r\n" % endpoint.revision.encode()
 
     def acquire(self, waiter: Waiter) -> None:
         """Leads to exactly one call of `waiter`, at once where a connection is idle."""
         idle = self._idle
         while idle:
             connection = idle.pop()  # the last used is the least likely to have been closed meanwhile
+            if len(idle) < self._unused:
+                self._unused = len(idle)
             if not connection.closed:
                 waiter.on_connection(connection)
                 return
@@ -73,16 +91,32 @@ class Upstream:
         self._open -= 1
         self._connect_if_short()
 
+    def trim(self) -> None:
+        """Closes what nobody has used since the last call. Called more often than a replica closes idle connections:
+        a request sent into a connection that is just being closed would look like a loss."""
+        idle = self._idle
+        for connection in idle[: self._unused]:
+            connection.close()
+        kept = [connection for connection in idle[self._unused :] if not connection.closed]
+        self._open -= len(idle) - len(kept)
+        self._idle = kept
+        self._unused = len(kept)
+
     def retire(self) -> None:
         self.gone = True
         for connection in self._idle:
             connection.close()
         self._open -= len(self._idle)
         self._idle.clear()
+        self._unused = 0
 
     def _connect_if_short(self) -> None:
-        """One connection for each that waits, as far as `max_connections` goes."""
-        while self._connecting < len(self._waiting) and self._open + self._connecting < self._max_connections:
+        """One connection for each that waits, as far as the limits go."""
+        while (
+            self._connecting < len(self._waiting)
+            and self._connecting < _CONNECTING
+            and self._open + self._connecting < self._max_connections
+        ):
             self._connecting += 1
             task = asyncio.get_running_loop().create_task(self._connect())
             self._tasks.add(task)
@@ -90,14 +124,31 @@ class Upstream:
 
     async def _connect(self) -> None:
         try:
-            connection = await ClientConnection.connect(self.endpoint.address)
-        except OSError as error:
+            async with asyncio.timeout(_CONNECT_S):
+                connection = await ClientConnection.connect(self.endpoint.address, burst=self._burst)
+        except Exception as error:  # also an address that is none: whoever waits must hear
             self._connecting -= 1
-            # Everybody who waits learns at once: the next connection would be refused as this one was.
-            waiting, self._waiting = self._waiting, deque()
-            for waiter in waiting:
-                waiter.on_unreachable(f"replica {self.endpoint.replica} does not answer: {error.strerror or error}")
+            self._unreachable(error)
             return
         self._connecting -= 1
         self._open += 1
+        self._down_s = self.down_until = 0.0
         self.release(connection)
+        self._connect_if_short()
+
+    def _unreachable(self, error: Exception) -> None:
+        if isinstance(error, BlockingIOError) and self._open:
+            return  # its backlog is full, it lives: the connections there are will come free
+        # Everybody who waits learns at once: the next connection would be refused as this one was.
+        self._down_s = min(self._down_s * 2, _DOWN_LONGEST_S) or _DOWN_FIRST_S
+        self.down_until = monotonic() + self._down_s
+        reason = f"replica {self.endpoint.replica} does not answer: {_why(error)}"
+        waiting, self._waiting = self._waiting, deque()
+        for waiter in waiting:
+            waiter.on_unreachable(reason)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no connection within {_CONNECT_S:g} s"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

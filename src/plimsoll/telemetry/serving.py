@@ -137,11 +137,16 @@ class GatewayMetrics:
         """`read` is asked at each scrape."""
         self._endpoints.labels(name).read = read
 
-    def forget(self, name: str) -> None:
-        """The service is gone: its series end."""
+    def forget(self, name: str, revision: str | None = None) -> None:
+        """The service is gone, or (where named) only one old revision of it: its series end."""
+        both = self._both
+        if revision is not None:
+            self._services.pop((name, revision), None)
+            both.total.forget(name, revision)
+            both.seconds.forget(name, revision)
+            return
         for key in [key for key in self._services if key[0] == name]:
             del self._services[key]
-        both = self._both
         for family in (both.total, both.seconds, self._retries, self._held, self._in_flight, self._endpoints):
             family.forget(name)
 

@@ -1,6 +1,7 @@
 """The local backend, wired: how processes start here, and what is imported before they do."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from plimsoll.app.model_source import model_source
 from plimsoll.backends.local.backend import LocalBackend
 from plimsoll.backends.local.spawner_exec import ExecSpawner
 from plimsoll.backends.local.spawner_fork import ForkSpawner
+from plimsoll.core.errors import HostError
 from plimsoll.models import preload_modules
 from plimsoll.spec import ModelService
 
@@ -25,17 +27,20 @@ def local_backend(run_dir: Path, spawner: ForkSpawner | ExecSpawner) -> LocalBac
 
 
 def preloads(service: ModelService) -> tuple[str, ...]:
-    return preload_modules(model_source(service))
+    """What its fork server imports besides MODULES: services that need no more share one with the gateways."""
+    return tuple(name for name in preload_modules(model_source(service)) if name not in MODULES)
 
 
-def warm(spawner: ForkSpawner | ExecSpawner, services: Iterable[ModelService]) -> None:
-    """Starts the fork servers that these services will need, beside everything else that starts. A failure shows
-    where the first replica is started."""
+async def warm(spawner: ForkSpawner | ExecSpawner, services: Iterable[ModelService]) -> None:
+    """Starts the fork servers that these services will need, and returns when the common one is there. A failure
+    shows where the first replica is started."""
     if isinstance(spawner, ForkSpawner):
-        for preload in {(), *(preloads(service) for service in services)}:
+        for preload in {preloads(service) for service in services} - {()}:
             task = asyncio.ensure_future(spawner.warm(preload))
             _WARMING.add(task)
             task.add_done_callback(_warmed)
+        with contextlib.suppress(HostError):
+            await spawner.warm()
 
 
 _WARMING: set["asyncio.Future[None]"] = set()  # the loop itself holds tasks by weak references alone

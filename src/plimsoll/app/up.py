@@ -34,6 +34,7 @@ from plimsoll.control.timeline import Kind, Level
 from plimsoll.core.errors import PlimsollError, SpecErrors, UserError
 from plimsoll.ports.spawner import Spawner
 from plimsoll.spec import ModelService, load_file, load_files, not_honoured
+from plimsoll.telemetry.logs import configure
 
 GREETING_S = 10.0  # a service that loads longer than this doesn't hold the greeting back
 LOADING_S = 2.0  # a service that isn't ready by then is named
@@ -94,6 +95,9 @@ def run_up(options: UpOptions, reporter: Reporter) -> int:
         admin_port = doors.port + 10 if options.admin_port is None else options.admin_port
         admin = claim("admin API", admin_port, "--admin-port")
         stack.callback(admin.close)
+        (folder.path / "logs").mkdir(mode=0o700)
+        log = stack.enter_context((folder.path / "logs" / "controller.log").open("a", encoding="utf-8"))
+        configure(stream=log)  # the terminal is for what a user has to know
         try:
             import uvloop
 
@@ -184,10 +188,9 @@ class _Up:
     async def _start_controller(self, stack: AsyncExitStack) -> Spawner:
         """What is started here and in `_start_doors` is closed by `stack`, the last first."""
         run_dir = self._folder.path
-        (run_dir / "logs").mkdir(mode=0o700)
         spawner = local_spawner(run_dir, self._options.start_method)
         stack.push_async_callback(spawner.close)
-        warm(spawner, self._first)
+        await warm(spawner, self._first)
         backend = local_backend(run_dir, spawner)
         await backend.start()
         stack.push_async_callback(backend.close)

@@ -299,6 +299,10 @@ class Intake:
     def _count(self, exchange: Exchange, outcome: Outcome, queue_s: float, compute_s: float) -> None:
         self.in_flight -= 1
         self._record.ended(outcome, self._now() - exchange.arrived, queue_s, compute_s)
+        context = exchange.context
+        if context is not None:
+            # Cut the ring exchange → context → request → context: as garbage it took 7% of a replica's time.
+            context.request = exchange.context = None
 
 
 def _is_large(outputs: Outputs, items: int) -> bool:

@@ -21,8 +21,13 @@ def try_line(service: ModelService, gateway: str, *, folder: Path | None = None)
             continue
         if isinstance(body, list) and body and all(isinstance(entry, dict) and "input" in entry for entry in body):
             return _request(service, gateway, body[0]["input"], None)  # examples: `plimsoll test` reads it so too
-        return _request(service, gateway, body, os.path.relpath(file.resolve(), folder.resolve()))
+        return _request(service, gateway, body, _shortest(file.resolve(), folder.resolve()))
     return f"curl {gateway}/v2/models/{service.name}"
+
+
+def _shortest(file: Path, folder: Path) -> str:
+    relative = os.path.relpath(file, folder)
+    return relative if len(relative) <= len(str(file)) else str(file)
 
 
 def _request(service: ModelService, gateway: str, body: object, file: str | None) -> str:

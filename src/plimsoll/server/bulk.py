@@ -9,7 +9,7 @@ pass through this one sealed.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import msgspec
@@ -39,7 +39,7 @@ class BulkCodec:
         self._worker: WorkerProcess | None = None
         self._starting: asyncio.Task[None] | None = None
         self._cutting: set[asyncio.Task[None]] = set()
-        self._unsent: list[bytes] = []
+        self._unsent: list[framing.Frame] = []
         self._waiting: dict[int, OnAnswer] = {}
         self._parts: dict[int, list[list[Any]]] = {}
         self._number = 0
@@ -55,7 +55,7 @@ class BulkCodec:
             done(Decoded(inputs, size, _hashable(key), request_id, tuple(outputs) if outputs is not None else None))
 
         number = self._expect(answered)
-        self._send([framing.encode(["decode", number, codec.name, body, self._sealed])])
+        self._send(framing.encode_ending_in(["decode", number, codec.name, self._sealed], body))
 
     def encode(
         self,
@@ -91,10 +91,9 @@ class BulkCodec:
         self._waiting[number] = done
         return number
 
-    def _send(self, frames: list[bytes]) -> None:
+    def _send(self, frames: Sequence[framing.Frame]) -> None:
         if self._worker is not None:
-            for frame in frames:
-                self._worker.send(frame)
+            self._worker.send(*frames)
             return
         self._unsent += frames
         if self._starting is None:
@@ -125,8 +124,7 @@ class BulkCodec:
         if worker.lost:
             return
         self._worker = worker
-        for frame in self._unsent:
-            worker.send(frame)
+        worker.send(*self._unsent)
         self._unsent.clear()
 
     def _message(self, message: list[Any]) -> None:
@@ -155,9 +153,9 @@ class BulkCodec:
             done(ReplicaLost(f"the codec process is gone: {reason}", retry_after_s=1))
 
 
-def _frames(message: list[Any], outputs: Items) -> list[bytes]:
+def _frames(message: list[Any], outputs: Items) -> list[framing.Frame]:
     """Raises ModelFailed where a value has no JSON form."""
-    frames: list[bytes] = []
+    frames: list[framing.Frame] = []
     number = message[1]
     cutter = Cutter(lambda part: frames.append(framing.encode(["part", number, part])))
     try:
@@ -170,7 +168,7 @@ def _frames(message: list[Any], outputs: Items) -> list[bytes]:
 
 def decode_job(info: ModelInfo, rest: list[Any], emit: Callable[[list[Any]], None]) -> list[Any]:
     """In the codec process. `emit` sends a part ahead of the answer."""
-    name, body, sealed = rest
+    name, sealed, body = rest
     decoded = codec_named(name).decode(body, info)
     inputs: Inputs = decoded.inputs
     packed = framing.pack(framing.seal(inputs) if sealed and isinstance(inputs, Items) else inputs)

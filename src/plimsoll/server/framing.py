@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -20,8 +20,12 @@ from plimsoll.core.errors import Invalid, ModelFailed, RequestError
 from plimsoll.core.request import Inputs, Items, Tensors
 from plimsoll.wire.tensor_json import json_hook
 
+Frame: TypeAlias = bytes | bytearray
+
 _LENGTH = struct.Struct(">I")
+_BIN32 = struct.Struct(">BI")
 _ARRAY, _OBJECTS, _SCALAR, _INTEGER = 1, 2, 3, 4
+_TURN_BYTES = 64 * 1024
 MAX_FRAME = 2**31  # a peer of our own that announces more has lost its place in the stream
 
 
@@ -43,7 +47,7 @@ class Sealed(Items):
 
 def seal(items: Items) -> Sealed:
     """Raises ModelFailed as `encode` does."""
-    return Sealed([], encode(items.values)[_LENGTH.size :])
+    return Sealed([], bytes(memoryview(encode(items.values))[_LENGTH.size :]))
 
 
 def unseal(value: Inputs | RequestError) -> Inputs:
@@ -89,18 +93,29 @@ _encoder = msgspec.msgpack.Encoder(enc_hook=_encode_hook)
 _decoder = msgspec.msgpack.Decoder(ext_hook=_decode_ext)
 
 
-def encode(message: list[Any]) -> bytes:
+def encode(message: list[Any]) -> bytearray:
     """One frame. Raises ModelFailed where a value can't travel: the author's answer can't be said in JSON either."""
+    frame = bytearray(_LENGTH.size)
     try:
         try:
-            body = _encoder.encode(message)
+            _encoder.encode_into(message, frame, _LENGTH.size)
         except OverflowError:
-            body = _encoder.encode(_without_big_integers(message))
+            _encoder.encode_into(_without_big_integers(message), frame, _LENGTH.size)
     except RequestError:
         raise
     except Exception as error:  # an author's own tolist or model_dump may raise anything
         raise ModelFailed(f"the result has no JSON form: {type(error).__name__}: {error}") from error
-    return _LENGTH.pack(len(body)) + body
+    _LENGTH.pack_into(frame, 0, len(frame) - _LENGTH.size)
+    return frame
+
+
+def encode_ending_in(message: list[Any], last: bytes) -> list[Frame]:
+    """The frame of `[*message, last]` in two pieces, without a copy of `last`: 3 MB take 2 ms to copy, for the most
+    part to get fresh memory."""
+    head = encode([*message, b""])
+    head[-2:] = _BIN32.pack(0xC6, len(last))  # msgpack's "bin 32" instead of the empty "bin 8" (0xc4 0)
+    _LENGTH.pack_into(head, 0, len(head) - _LENGTH.size + len(last))
+    return [head, last]
 
 
 def _without_big_integers(value: Any) -> Any:
@@ -153,18 +168,24 @@ class FrameReader:
         self._deliver = deliver
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> bool:
+        """True where complete frames are left: after 64 KiB the loop is given a turn. Feed nothing, then, for more."""
         buffer = self._buffer
         buffer += data
+        done = 0
         while len(buffer) >= 4:
             size = _LENGTH.unpack_from(buffer)[0]
             if size > MAX_FRAME:
                 raise ValueError("the stream is out of step")
             if len(buffer) < 4 + size:
-                return
+                return False
+            if done > _TURN_BYTES:
+                return True
             body = bytes(memoryview(buffer)[4 : 4 + size])
             del buffer[: 4 + size]
+            done += size
             self._deliver(_decoder.decode(body))
+        return False
 
 
 def read_blocking(connection: socket.socket) -> list[Any] | None:

@@ -48,7 +48,7 @@ def serve_model(connection: socket.socket, args: Mapping[str, Any]) -> None:
     model.close()
 
 
-def _answer(results: Results, seconds: float, bulk_items: int) -> bytes:
+def _answer(results: Results, seconds: float, bulk_items: int) -> framing.Frame:
     if isinstance(results, RequestError):
         return framing.encode(["done", framing.pack(results), None, seconds])
     try:
@@ -94,7 +94,9 @@ def serve_codec(connection: socket.socket, args: Mapping[str, Any]) -> None:
         del message, rest
 
 
-def _job_done(job: Job, number: int, info: ModelInfo, rest: list[Any], emit: Callable[[list[Any]], None]) -> bytes:
+def _job_done(
+    job: Job, number: int, info: ModelInfo, rest: list[Any], emit: Callable[[list[Any]], None]
+) -> framing.Frame:
     try:
         return framing.encode(["ok", number, *job(info, rest, emit)])
     except RequestError as error:

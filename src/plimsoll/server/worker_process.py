@@ -31,6 +31,7 @@ class WorkerProcess(asyncio.Protocol):
         self._status: int | None = None
         self._hung_up = False
         self._told = False
+        self._feeding = False  # more is due in the loop's next turn
 
     async def start(self, spawner: Spawner, spec: ChildSpec) -> None:
         ours, theirs = socket.socketpair()
@@ -58,15 +59,24 @@ class WorkerProcess(asyncio.Protocol):
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is registered nowhere as one
 
     def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
+        if self._reader.feed(data) and not self._feeding:
+            self._feeding = True
+            asyncio.get_running_loop().call_soon(self._feed_more)
+
+    def _feed_more(self) -> None:
+        self._feeding = False
+        if not self._told:
+            self.data_received(b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._hung_up = True
+        while not self._told and self._reader.feed(b""):
+            pass
         self._ending()
 
-    def send(self, frame: bytes) -> None:
+    def send(self, *pieces: framing.Frame) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame)
+            self._transport.writelines(pieces)
 
     def kill(self) -> None:
         """Silently: `on_lost` is not called."""

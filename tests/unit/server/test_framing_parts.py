@@ -57,6 +57,27 @@ def test_arrays_and_scalars_keep_their_type(dtype):
     assert scalar == array[1, 2]
 
 
+def test_a_long_blob_is_not_copied():
+    for size in (0, 1, 300, 70_000):
+        blob = bytes(size)
+        pieces = framing.encode_ending_in(["decode", 7, "plain", False], blob)
+        assert pieces[1] is blob
+        got = []
+        framing.FrameReader(got.append).feed(b"".join(pieces))
+        assert got == [["decode", 7, "plain", False, blob]]
+
+
+def test_the_reader_gives_the_loop_a_turn():
+    got = []
+    reader = framing.FrameReader(got.append)
+    rest = reader.feed(framing.encode(["x" * 50_000]) * 5)
+    assert rest
+    assert 0 < len(got) < 5
+    while reader.feed(b""):
+        pass
+    assert len(got) == 5
+
+
 def test_text_arrays_travel():
     array = np.array([["a", "ü"], ["", "x" * 300]], object)
     (got,) = travelled([array])

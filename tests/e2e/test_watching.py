@@ -78,7 +78,13 @@ def test_a_model_file_that_is_missing_is_told_and_taken_when_it_comes(up, servic
     folder = service("late")
     (folder / "model.py").unlink()
     running = up(service("fine"), folder).ready()
-    assert "late/service.yaml:5  spec.model.path: ./model.py does not exist" in running.line("late/service.yaml")
+    told = "late/service.yaml:5  spec.model.path: ./model.py does not exist"
+    assert f"FAILED: {told}" in running.line("late/service.yaml")
+    status = running.status("late")
+    assert (status["phase"], status["message"]) == ("Failed", f"FAILED: {told}")
+    code, headers, answer = running.post("/late", 1)
+    assert (code, headers["plimsoll-outcome"]) == (503, "no_replica"), answer
+    assert " ".join(told.split()) in answer["error"]
     assert running.post("/fine", 1)[0] == 200
     (folder / "model.py").write_text(echo)
     running.line(r"late +model.py changed: rev 1 +1/1 ready")

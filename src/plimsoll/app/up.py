@@ -146,7 +146,7 @@ class _Up:
             spawner = await self._start_controller(stack)
             background = [asyncio.create_task(self._tell_events())]
             try:
-                await self._apply_first()
+                await self._controller.apply(self._first, failing=True)  # one missing model: the others serve
                 await self._start_doors(stack, spawner)
                 if self._options.watch:  # before the greeting: who reads it may save at once
                     background.append(asyncio.create_task(self._watch()))
@@ -159,26 +159,6 @@ class _Up:
                 self._controller.closing.set()  # `logs -f` and `events -f` end now: nobody waits for them
                 self._controller.timeline.close()
         return 0
-
-    async def _apply_first(self) -> None:
-        """All files at once; where that is refused, each by itself, so that one missing model file doesn't keep the
-        others from serving. Raises SpecErrors where nothing is left to serve."""
-        try:
-            await self._controller.apply(self._first)
-            return
-        except SpecErrors as error:
-            refused: list[PlimsollError] = [error]
-        if len(self._files) > 1:
-            refused = []
-            for services in self._by_file().values():
-                try:
-                    await self._controller.apply(services)
-                except SpecErrors as error:
-                    refused.append(error)
-        if not self._controller.services:
-            raise refused[0]
-        for problem in refused:
-            self._refuse(problem)
 
     def _by_file(self) -> dict[Path, list[ModelService]]:
         return {

@@ -91,12 +91,13 @@ class Controller:
 
     # What users ask for.
 
-    async def apply(self, services: Sequence[ModelService], *, cause: str = "") -> list[Applied]:
+    async def apply(self, services: Sequence[ModelService], *, cause: str = "", failing: bool = False) -> list[Applied]:
         """Adds or changes these services, all or none of them. `cause` is how the events call it: "model.py changed".
+        `failing`: a service whose model file is missing is taken all the same, and is Failed.
 
         Raises SpecErrors (a name or route taken, a model file missing) or HostError; nothing has changed then.
         """
-        applied = await self._wishes.apply(services, cause)
+        applied = await self._wishes.apply(services, cause, failing=failing)
         self._kick.set()
         return applied
 

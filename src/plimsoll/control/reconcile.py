@@ -72,7 +72,7 @@ def judge(state: ServiceState, timeline: Timeline, *, now: float) -> None:
     if reason is not None:
         state.failed[newest.id] = reason
         state.replacement = None
-        _tell_failure(state, newest, reason, timeline)
+        tell_failure(state, newest, reason, timeline)
 
 
 def _judge_good(state: ServiceState, timeline: Timeline) -> None:
@@ -85,12 +85,13 @@ def _judge_good(state: ServiceState, timeline: Timeline) -> None:
         state.failed.pop(good.id, None)
     elif good.id not in state.failed:
         state.failed[good.id] = reason
-        _tell_failure(state, good, reason, timeline)
+        tell_failure(state, good, reason, timeline)
 
 
-def _tell_failure(state: ServiceState, revision: Revision, reason: str, timeline: Timeline) -> None:
+def tell_failure(state: ServiceState, revision: Revision, reason: str, timeline: Timeline) -> None:
+    """Records that a revision does not start, and which one keeps serving."""
     serving = state.good if state.good is not None and state.good.id != revision.id else None
-    message = f"rev {revision.number} FAILED: {reason}"
+    message = f"{revision.failed}: {reason}"
     if serving is not None:
         message += f"   (rev {serving.number} keeps serving)"
     timeline.record(
@@ -172,7 +173,7 @@ def desired(state: ServiceState, template: Callable[[Revision], ReplicaTemplate]
     return tuple(
         DesiredReplicas(template(state.revisions[RevisionId(revision)]), count)
         for revision, count in counts.items()
-        if count > 0
+        if count > 0 and not state.revisions[RevisionId(revision)].problem
     )
 
 

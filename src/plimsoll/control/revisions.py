@@ -32,6 +32,12 @@ class Revision:
     model_path: str
     directory: str
     origin: str
+    problem: str = ""  # why it can't even be tried; its number is then 0
+
+    @property
+    def failed(self) -> str:
+        """How messages begin that say it failed."""
+        return f"rev {self.number} FAILED" if self.number else "FAILED"
 
     def template_args(self) -> dict[str, object]:
         """What a replica's entry point gets; the backend adds the replica's own id, address and cores."""
@@ -68,6 +74,13 @@ class RevisionStore:
         except OSError as error:
             raise HostError(f"{self._folder}: the model cannot be copied: {error.strerror or error}") from error
         return self._numbered(service, content, str(model_path), directory, str(origin))
+
+    def missing(self, service: ModelService, problem: str) -> Revision:
+        """What stands for a service whose model isn't there: it fails, and is followed by the first real revision."""
+        directory = service.directory.resolve()
+        path = str(directory / service.spec.model.path)
+        content = hashlib.sha256(_serving_settings(service, directory) + problem.encode()).hexdigest()
+        return Revision(revision_id(service.name, content), 0, service, path, str(directory), path, problem)
 
     def prune(self, service: str, in_use: Collection[RevisionId]) -> None:
         """Deletes copies that nothing uses but the last three."""

@@ -121,7 +121,7 @@ def phase_of(state: ServiceState) -> tuple[Phase, str]:
     """The phase and one line that says why; "" for Ready."""
     ready, failure, newest = state.ready(), state.failure, state.newest
     if failure is not None:
-        told = f"rev {newest.number} FAILED: {failure}"
+        told = f"{newest.failed}: {failure}"
         if ready:
             return Phase.DEGRADED, f"{told}   (rev {state.serving.number} keeps serving)"
         if state.failed.get(state.target.id) is not None:

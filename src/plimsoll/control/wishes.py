@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from plimsoll.control.instruments import Instruments
+from plimsoll.control.reconcile import tell_failure
 from plimsoll.control.reports import ReportBook
 from plimsoll.control.revisions import Revision, RevisionStore
 from plimsoll.control.service_state import Replacement, ServiceState
@@ -50,12 +51,13 @@ class Wishes:
             raise UnknownService(f"no service is named {name[:63]!r}; there are: {known}")
         return state
 
-    async def apply(self, services: Sequence[ModelService], cause: str) -> list[Applied]:
-        """Raises SpecErrors or HostError; nothing has changed then."""
+    async def apply(self, services: Sequence[ModelService], cause: str, *, failing: bool = False) -> list[Applied]:
+        """Raises SpecErrors or HostError; nothing has changed then. `failing`: a service whose model is missing is
+        taken all the same and is Failed, so that the others serve."""
         async with self._changing:
             names = {service.name for service in services}
             check_unique([*(state.service for name, state in self.services.items() if name not in names), *services])
-            revisions = await asyncio.to_thread(self._make_revisions, services)
+            revisions = await asyncio.to_thread(self._make_revisions, services, failing)
             applied = [self._adopt(service, made, cause) for service, made in zip(services, revisions, strict=True)]
             for service in services:
                 await self._prune(self.services[service.name])
@@ -94,14 +96,17 @@ class Wishes:
         state.revisions = {known: revision for known, revision in state.revisions.items() if known in used}
         await asyncio.to_thread(self._store.prune, state.name, state.revisions.keys())
 
-    def _make_revisions(self, services: Sequence[ModelService]) -> list[Revision]:
+    def _make_revisions(self, services: Sequence[ModelService], failing: bool) -> list[Revision]:
         made: list[Revision] = []
         problems: list[SpecError] = []
         for service in services:
             try:
                 made.append(self._store.make(service))
             except SpecError as problem:
-                problems.append(problem)
+                if failing:
+                    made.append(self._store.missing(service, str(problem)))
+                else:
+                    problems.append(problem)
         if problems:
             raise SpecErrors(problems)
         return made
@@ -119,11 +124,14 @@ class Wishes:
             state.newest = state.revisions.setdefault(made.id, made)
             state.failed.pop(made.id, None)  # asking again is trying again
             state.replacement = self._replacement(state, cause)
+        if made.problem and made.id not in state.failed:
+            state.failed[made.id] = made.problem
+            tell_failure(state, made, made.problem, self._timeline)
         if service.spec.replicas is not None and service.spec.replicas != state.service.spec.replicas:
             state.replicas = None  # the file says a new number
         state.service = service
         change = "created" if not known else "updated" if changed else "unchanged"
-        if changed:
+        if changed and not made.problem:
             number = state.newest.number
             self._timeline.record(service.name, Kind.APPLIED, f"{change}: rev {number}", revision_number=number)
         told = tuple(not_honoured(service))

@@ -89,6 +89,7 @@ class Intake:
         self._info: ModelInfo | None = None
         self._engine: Engine | None = None
         self._bulk: BulkCodec | None = None
+        self._plain = codec_named("plain")
         self._codecs = self._paths()
         revision = f"plimsoll-revision: {settings.revision}\r\n".encode()
         self._tails = {outcome: b"plimsoll-outcome: %b\r\n" % outcome.encode() + revision for outcome in Outcome}
@@ -100,20 +101,23 @@ class Intake:
 
     def _paths(self) -> dict[str, Codec]:
         name, revision = self._settings.service, self._settings.revision
-        oip, plain = codec_named("oip"), codec_named("plain")
+        oip = codec_named("oip")
         paths: dict[str, Codec] = {
             f"/v2/models/{name}/infer": oip,
             f"/v2/models/{name}/versions/{revision}/infer": oip,
             f"/v1/models/{name}:predict": codec_named("kserve_v1"),
         }
-        return paths | dict.fromkeys(self._settings.routes, plain)
+        return paths | dict.fromkeys(self._settings.routes, self._plain)
 
     # --- wire.http1.Application -------------------------------------------------------------------------------------
 
     def on_request(self, exchange: Exchange) -> None:
         self.in_flight += 1
-        codec = self._codecs.get(exchange.path)
+        path = exchange.path
+        codec = self._codecs.get(path)
         try:
+            if codec is None and self._settings.trusted and not path.startswith(("/v1", "/v2", "/metrics")):
+                codec = self._plain  # our gateway knows the service's routes of today; a replica, those of its start
             if codec is None:
                 self._page(exchange)
             elif exchange.method != "POST":

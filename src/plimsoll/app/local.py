@@ -16,8 +16,12 @@ from plimsoll.spec import ModelService
 REPLICA = "plimsoll.app.replica:main"
 # What every child needs, imported once: a replica's own modules and the gateway's take 0.25 s otherwise.
 MODULES = (
-    "plimsoll.app.replica", "plimsoll.app.gateway", "plimsoll.app.worker", "plimsoll.models.python", "prometheus_client",
-)  # fmt: skip
+    "plimsoll.app.replica",
+    "plimsoll.app.gateway",
+    "plimsoll.app.worker",
+    "plimsoll.models.python",
+    "prometheus_client",
+)
 
 
 def local_spawner(run_dir: Path, start_method: str) -> ForkSpawner | ExecSpawner:

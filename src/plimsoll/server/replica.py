@@ -114,6 +114,7 @@ class Replica:
         )
         self._intake.load_line = self._load_line(self._engine)
         self._intake.open(info, self._engine, self._bulk)
+        self._record.render()  # the first time imports prometheus_client: 30 ms that no request should wait for
         self._pages.loaded(info)
         self._due = monotonic() + _TICK_S
         self._timer = self._loop.call_at(self._due, self._tick)

@@ -173,16 +173,25 @@ def test_wrong_method(hosts, path, method):
     check_headers(answer, "invalid")
 
 
-@pytest.mark.parametrize("path", ["/", "/nope", "/v2/models/other/infer", "/v2/models/m/versions/9/infer", "/M"])
-def test_unknown_path(hosts, path):
-    answer = hosts("python").post(path, {"value": 1})
+@pytest.mark.parametrize("path", ["/v2/models/other/infer", "/v2/models/m/versions/9/infer", "/v1/models/m:explain"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_unknown_path(hosts, path, method):
+    answer = hosts("python").ask(method, path, {"value": 1})
     assert answer.status == 404
     check_headers(answer, "not_found")
 
 
+def test_paths_that_are_nobody_s_route(replica):
+    host = replica(listen="tcp", name="m")
+    for path in ("/", "/nope", "/M", "/m/"):
+        answer = host.post(path, {"a": 1})
+        assert answer.status == 404
+        check_headers(answer, "not_found")
+
+
 def test_request_ids_are_echoed_or_made(hosts):
     host = hosts("python")
-    for path, body in (("/m", {"value": 1}), ("/m", b"{"), ("/nope", {})):
+    for path, body in (("/m", {"value": 1}), ("/m", b"{"), ("/v2/nope", {})):
         assert host.post(path, body, {"x-request-id": "mine-1"}).headers["x-request-id"] == "mine-1"
         made = {host.post(path, body).headers["x-request-id"] for _ in range(3)}
         assert len(made) == 3

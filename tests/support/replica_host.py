@@ -19,17 +19,19 @@ from pathlib import Path
 
 import uvloop
 
+from plimsoll.app.local import ReplicaSpawner
 from plimsoll.app.replica import replica_settings
 from plimsoll.backends.local.spawner_exec import ExecSpawner
 from plimsoll.backends.local.spawner_fork import ForkSpawner
 from plimsoll.core.errors import PlimsollError
+from plimsoll.ports.spawner import ChildSpec
 from plimsoll.server import Replica
 
 REVISION = "puppet-1234567"
 SUPPORT = Path(__file__).parent
 
 # A model that does what its items say. Every call is a line of calls.log: the items' tags and the process.
-PUPPET = '''
+PUPPET = """
 import json, math, os, signal, time
 from pathlib import Path
 
@@ -75,7 +77,7 @@ class Puppet:
             case "pid":
                 return os.getpid()
         return {"got": item}
-'''
+"""
 
 
 class Answer:
@@ -339,8 +341,6 @@ class ReplicaChild:
     """`plimsoll.app.replica:main` as a real process by a real spawner, driven from an asyncio test."""
 
     def __init__(self, spawner, folder, run_dir, *, name="puppet", file="model.py", spec=None, model=PUPPET, cpus=()):
-        from plimsoll.ports.spawner import ChildSpec
-
         if model is not None:
             (Path(folder) / file).write_text(model)
         self.spawner, self.events, self.exit = spawner, [], None
@@ -362,7 +362,7 @@ class ReplicaChild:
         self.child = None
 
     async def start(self, wait=True):
-        self.child = await self.spawner.spawn(self.spec, on_status=self._status, on_exit=self._exited)
+        self.child = await ReplicaSpawner(self.spawner).spawn(self.spec, on_status=self._status, on_exit=self._exited)
         if wait:
             await self.until(lambda: self.event("ready") or self.exit is not None)
             assert self.exit is None, f"it ended with {self.exit}: {self.events}\n{self.log.read_text()}"

@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from plimsoll.app.model_source import model_source
+from plimsoll.app.replica_args import settings_values
 from plimsoll.backends.local.backend import LocalBackend
 from plimsoll.backends.local.spawner_exec import ExecSpawner
 from plimsoll.backends.local.spawner_fork import ForkSpawner
-from plimsoll.core.errors import HostError
+from plimsoll.core.errors import HostError, PlimsollError
 from plimsoll.models import preload_modules
+from plimsoll.ports.spawner import Child, ChildSpec
 from plimsoll.spec import ModelService
 
 REPLICA = "plimsoll.app.replica:main"
@@ -29,7 +33,29 @@ def local_spawner(run_dir: Path, start_method: str) -> ForkSpawner | ExecSpawner
 
 
 def local_backend(run_dir: Path, spawner: ForkSpawner | ExecSpawner) -> LocalBackend:
-    return LocalBackend(run_dir, entry=REPLICA, spawner=spawner)
+    return LocalBackend(run_dir, entry=REPLICA, spawner=ReplicaSpawner(spawner))
+
+
+class ReplicaSpawner:
+    """Spells a replica's settings out before it starts, so that it need not read its service: see `replica_args`."""
+
+    def __init__(self, spawner: ForkSpawner | ExecSpawner) -> None:
+        self._spawner = spawner
+        self.server_path = spawner.server_path
+        self.close = spawner.close
+
+    async def spawn(
+        self,
+        spec: ChildSpec,
+        *,
+        on_status: Callable[[dict[str, Any]], None],
+        on_exit: Callable[[int], None],
+        fds: Mapping[str, int] | None = None,
+    ) -> Child:
+        with contextlib.suppress(PlimsollError):  # the replica will find it, too, and say so
+            args = {"settings": settings_values(spec.args), "fork_server": spec.args.get("fork_server")}
+            spec = dataclasses.replace(spec, args=args)
+        return await self._spawner.spawn(spec, on_status=on_status, on_exit=on_exit, fds=fds)
 
 
 def preloads(service: ModelService) -> tuple[str, ...]:

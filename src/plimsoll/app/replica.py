@@ -1,28 +1,23 @@
 """The entry point of a replica process, and what `plimsoll serve` runs: from a service to a running Replica."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+import msgspec
+
 from plimsoll.app.child_host import Report, on_signals, run_loop, status_writer
-from plimsoll.app.model_source import model_source
 from plimsoll.backends.local.child import EXIT_FAILED, finish
 from plimsoll.backends.local.spawners import spawner_for_workers
 from plimsoll.core.errors import HostError, ModelLoadError
 from plimsoll.ports.spawner import ChildContext
 from plimsoll.server import Replica
 from plimsoll.server.settings import ReplicaSettings
-from plimsoll.spec import ModelService
-from plimsoll.wire.http1 import HttpSettings
 
 EXIT_HUNG = 4  # a predict in a thread can't be killed: the process ends instead
 _LAST_ANSWERS_S = 0.2  # what is left to write when a replica ends by itself
-
-# How many items a call may hold where the user doesn't say. The queue finds the useful size below it by itself.
-_MAX_BATCH = 64
 
 
 def main(context: ChildContext) -> None:
@@ -32,30 +27,13 @@ def main(context: ChildContext) -> None:
 
 
 def replica_settings(args: Mapping[str, Any], *, trusted: bool | None = None) -> ReplicaSettings:
-    """`trusted`: whether the peers are our own gateways; left out, they are exactly on a Unix socket."""
-    service = ModelService.parse(args["service"])
-    path = str(args.get("model_path") or "")
-    directory = str(args.get("directory") or "")
-    origin = os.path.join(directory, service.spec.model.path) if path else ""
-    source = model_source(service, path=path, directory=directory, origin=origin)
-    return ReplicaSettings(
-        service=service.name,
-        revision=str(args["revision"]),
-        replica=str(args.get("replica") or args["revision"]),
-        listen=str(args["listen"]),
-        source=source,
-        routes=tuple(route.path for route in service.spec.routes),
-        isolation=service.spec.runtime.isolation,
-        max_batch=service.max_batch or _MAX_BATCH,
-        linger_s=service.linger_s,
-        target_s=service.target_s,
-        timeout_s=service.timeout_s,
-        predict_timeout_s=service.predict_timeout_s,
-        load_timeout_s=service.load_timeout_s,
-        trusted=str(args["listen"]).startswith("unix:") if trusted is None else trusted,
-        cpus=tuple(args.get("cpus") or ()),
-        http=HttpSettings(),
-    )
+    """From `args["settings"]` where the starter has spelt them out, else from the service: see `replica_args`."""
+    values = args.get("settings")
+    if values is None:
+        from plimsoll.app.replica_args import settings_values  # reads the service, with pydantic
+
+        values = settings_values(args, trusted=trusted)
+    return msgspec.convert(values, ReplicaSettings)
 
 
 async def run_replica(settings: ReplicaSettings, args: Mapping[str, Any], report: Report) -> int:

@@ -243,6 +243,9 @@ class Door:
         if forwarding.holding_since is not None:
             service.held.cancel(forwarding)
         self._wheel.remove(forwarding, forwarding.slot)
+        # The two name each other. Left so, they and their bodies would stay until the collector comes, which our hosts
+        # let happen every thousand requests only.
+        forwarding.exchange.context = None
         now = self.now()
         total_s = now - forwarding.exchange.arrived
         record = self._records.get(service.view.name)

@@ -1,11 +1,13 @@
 """What /metrics and the reports say is what the clients got."""
 
 import asyncio
+import gc
 from random import Random
 
 from tests.support.gateway_host import GatewayHost, answer, crash, endpoint, later, ok, silent, until, view
 
 from plimsoll.gateway import record as record_module
+from plimsoll.gateway.forwarding import Forwarding
 
 
 def test_every_request_has_exactly_one_outcome(play):
@@ -162,5 +164,34 @@ def test_thousands_at_once_leave_nothing_behind(play):
             for upstream in host.service().upstreams.values():
                 assert upstream._open <= 200
                 assert not upstream._tasks
+
+    play(main())
+
+
+def test_what_ended_is_freed_at_once(play):
+    """A thousand bodies of a megabyte must not wait for the garbage collector."""
+
+    async def main():
+        async with GatewayHost() as host:
+            a = await host.replica("a")
+            host.serve(view("mood", a), view("empty", hold_s=0.01))
+            gc.collect()
+            gc.disable()
+            try:
+                for scripts in ([], [crash], [silent], [answer(503, "replica_lost")]):
+                    a.scripts = scripts
+                    await host.post(headers=[("plimsoll-deadline-ms", "100")])
+                await host.post("/v2/models/empty/infer")
+                client = await host.client()
+                client.send("POST", "/v2/models/empty/infer", headers=[("plimsoll-deadline-ms", "9000")])
+                await until(lambda: len(host.service("empty").held))
+                await host.leave(client)
+                await host.quiet()
+                a.requests.clear()
+                await asyncio.sleep(0.05)  # the wheel's and the heap's last look at them
+                left = [one for one in gc.get_objects() if isinstance(one, Forwarding)]
+                assert not left
+            finally:
+                gc.enable()
 
     play(main())

@@ -10,7 +10,7 @@ _Item = TypeVar("_Item", bound=Hashable)
 class HoldQueue(Generic[_Item]):
     """First come, first served. `bytes`: of what is held now."""
 
-    __slots__ = ("_expiries", "_items", "_sequence", "bytes", "max_bytes", "max_count")
+    __slots__ = ("_by_sequence", "_expiries", "_items", "_sequence", "bytes", "max_bytes", "max_count")
 
     def __init__(self, max_count: int, max_bytes: int) -> None:
         self.max_count = max_count
@@ -18,7 +18,9 @@ class HoldQueue(Generic[_Item]):
         self.bytes = 0
         self._sequence = 0
         self._items: dict[_Item, tuple[float, int, int]] = {}  # in order of coming: until, bytes, sequence
-        self._expiries: list[tuple[float, int, _Item]] = []  # entries of items that left stay until they come up
+        self._by_sequence: dict[int, _Item] = {}
+        # Entries of items that left stay until they come up. Numbers only: an item may keep megabytes.
+        self._expiries: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
         return len(self._items)
@@ -32,9 +34,10 @@ class HoldQueue(Generic[_Item]):
         self._sequence += 1
         self._items[item] = (until, size, self._sequence)
         self.bytes += size
-        heappush(self._expiries, (until, self._sequence, item))
+        self._by_sequence[self._sequence] = item
+        heappush(self._expiries, (until, self._sequence))
         if len(self._expiries) > 2 * len(self._items) + 64:
-            self._expiries = [entry for entry in self._expiries if self._alive(entry)]
+            self._expiries = [entry for entry in self._expiries if entry[1] in self._by_sequence]
             heapify(self._expiries)
         return True
 
@@ -49,10 +52,10 @@ class HoldQueue(Generic[_Item]):
         """Takes out those whose time is over, the earliest first."""
         expired = []
         while self._expiries and self._expiries[0][0] <= now:
-            entry = heappop(self._expiries)
-            if self._alive(entry):
-                self.cancel(entry[2])
-                expired.append(entry[2])
+            item = self._by_sequence.get(heappop(self._expiries)[1])
+            if item is not None:
+                self.cancel(item)
+                expired.append(item)
         return expired
 
     def cancel(self, item: _Item) -> bool:
@@ -61,13 +64,10 @@ class HoldQueue(Generic[_Item]):
         if held is None:
             return False
         self.bytes -= held[1]
+        del self._by_sequence[held[2]]
         return True
 
     def next_expiry(self) -> float | None:
-        while self._expiries and not self._alive(self._expiries[0]):
+        while self._expiries and self._expiries[0][1] not in self._by_sequence:
             heappop(self._expiries)
         return self._expiries[0][0] if self._expiries else None
-
-    def _alive(self, entry: tuple[float, int, _Item]) -> bool:
-        held = self._items.get(entry[2])
-        return held is not None and held[2] == entry[1]

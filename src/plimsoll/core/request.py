@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, eq=False)  # not frozen: making one would cost 0.7 us, not 0.2
 class Items:
     """Decoded JSON values (or dicts of arrays without the batch axis), one an item."""
 
     values: list[Any]
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, eq=False)
 class Tensors:
     """Arrays by input name, `size` items along each first axis (the model's `batched` says whether there is one)."""
 

@@ -38,7 +38,7 @@ class _Integer:
         self.value = value
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, eq=False)
 class Sealed(Items):
     """Items on their way between two other processes: `values` is empty, `packed` holds them as msgpack."""
 

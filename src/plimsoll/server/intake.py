@@ -9,7 +9,7 @@ from contextlib import suppress
 from random import Random
 from time import monotonic
 
-from plimsoll.core.errors import Invalid, ModelFailed, NoReplica, NotFound, RequestError
+from plimsoll.core.errors import Expired, Invalid, ModelFailed, NoReplica, NotFound, RequestError
 from plimsoll.core.ids import new_request_id, request_id_from
 from plimsoll.core.outcome import Outcome
 from plimsoll.core.request import Outputs, Request, Tensors
@@ -89,6 +89,7 @@ class Intake:
         self._info: ModelInfo | None = None
         self._engine: Engine | None = None
         self._bulk: BulkCodec | None = None
+        self._decoding: dict[Context, float] = {}  # with the codec process: the deadlines
         self._plain = codec_named("plain")
         self._codecs = self._paths()
         revision = f"plimsoll-revision: {settings.revision}\r\n".encode()
@@ -134,6 +135,7 @@ class Intake:
         context = exchange.context
         if isinstance(context, Context) and not context.gone:
             context.gone = True
+            self._decoding.pop(context, None)
             request = context.request
             if request is None or self._engine is None or self._engine.cancel(request):
                 self._count(exchange, Outcome.CANCELLED, 0.0, 0.0)
@@ -162,13 +164,8 @@ class Intake:
 
     def _queue(self, context: Context, decoded: Decoded) -> None:
         settings = self._settings
-        left_s, timeout_s = context.left_s, settings.timeout_s
-        # Our own gateway has applied the service's timeout, and may have held the request before it was sent on.
-        if left_s is not None and (settings.trusted or left_s < timeout_s):
-            timeout_s = left_s
         arrived = context.exchange.arrived
-        deadline = arrived + timeout_s
-        target = deadline
+        target = deadline = arrived + self._time_for(context)
         if settings.target_s is not None and arrived + settings.target_s < deadline:
             target = arrived + settings.target_s
         context.decoded = decoded
@@ -189,8 +186,23 @@ class Intake:
         assert self._engine is not None
         self._engine.submit(request)
 
+    def _time_for(self, context: Context) -> float:
+        """Seconds from its arrival to its deadline."""
+        left_s, timeout_s = context.left_s, self._settings.timeout_s
+        # Our own gateway has applied the service's timeout, and may have held the request before it was sent on.
+        return left_s if left_s is not None and (self._settings.trusted or left_s < timeout_s) else timeout_s
+
+    def check(self, now: float) -> None:
+        """The host's timer calls this often: answers what expired before the codec process came to it."""
+        if self._decoding:
+            for context in [context for context, deadline in self._decoding.items() if deadline <= now]:
+                del self._decoding[context]
+                context.gone = True
+                self._refuse(context.exchange, Expired("the deadline passed while the body waited to be decoded"))
+
     def _decode_in_bulk(self, context: Context) -> None:
         def decoded(result: Decoded | RequestError) -> None:
+            self._decoding.pop(context, None)
             if context.gone:
                 return
             if isinstance(result, RequestError):
@@ -199,6 +211,7 @@ class Intake:
                 self._queue(context, result)
 
         assert self._bulk is not None
+        self._decoding[context] = context.exchange.arrived + self._time_for(context)
         self._bulk.decode(context.codec, context.exchange.body, decoded)
 
     def _page(self, exchange: Exchange) -> None:
@@ -311,5 +324,7 @@ class Intake:
 
 def _is_large(outputs: Outputs, items: int) -> bool:
     if isinstance(outputs, Tensors):
-        return bool(sum(array.size for array in outputs.arrays.values()) > items)
+        for array in outputs.arrays.values():
+            items -= array.size
+        return items < 0
     return exceeds(outputs.values, items) or isinstance(outputs, Sealed)

@@ -1,9 +1,11 @@
 """`plimsoll.app.replica:main` as a real process: loading, failing to load, hanging, draining, idling."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -264,6 +266,50 @@ def test_load_is_reported_each_second(run_dir, tmp_path, spawner):
             assert os.getpgid(child.child.pid) == child.child.pid
 
     with_child(run_dir, tmp_path, use, spawner=spawner)
+
+
+@pytest.mark.parametrize("isolation", ["Thread", "Process"])
+def test_small_requests_stay_quick_beside_large_ones(run_dir, tmp_path, isolation):
+    """2.9 MB of JSON in, as much out, again and again; the small ones beside them on another connection."""
+    values = [index % 256 / 255 for index in range(224 * 224 * 3)]
+    large = json.dumps([values[at : at + 672] for at in range(0, len(values), 672)]).encode()
+    assert len(large) > 2_500_000
+
+    def seconds_of(address, path, enough):
+        client, taken = Client(address), []
+        while not enough(len(taken)):
+            began = time.perf_counter()
+            assert client.ask("POST", path, b"1").status == 200
+            taken.append(time.perf_counter() - began)
+            time.sleep(0.003)
+        client.close()
+        return taken
+
+    async def use(child):
+        loop = asyncio.get_running_loop()
+        alone = await loop.run_in_executor(None, seconds_of, child.address, child.path, lambda count: count >= 100)
+        done = []
+
+        def heavy():
+            client = Client(child.address)
+            for _ in range(20):
+                answer = client.ask("POST", child.path, large)
+                assert answer.status == 200
+                assert len(answer.body) > 2_500_000
+            done.append(True)
+
+        large_ones = loop.run_in_executor(None, heavy)
+        beside = await loop.run_in_executor(None, seconds_of, child.address, child.path, lambda count: bool(done))
+        await large_ones
+        load = [event for event in child.events if event["event"] == "load"]
+        medians = statistics.median(alone), statistics.median(beside)
+        lag = max((event["loop_lag_p99_s"] for event in load), default=0.0)
+        print(f"{isolation}: median alone {medians[0] * 1000:.2f} ms, beside large ones {medians[1] * 1000:.2f} ms, "
+              f"slowest {max(beside) * 1000:.1f} ms, loop lag p99 {lag * 1000:.1f} ms")  # fmt: skip
+        assert len(beside) > 20
+        assert medians[1] < 5 * medians[0] + 0.002
+
+    with_child(run_dir, tmp_path, use, spec={"runtime": {"isolation": isolation}})
 
 
 def test_an_idle_replica_is_small(run_dir):

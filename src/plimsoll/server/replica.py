@@ -173,6 +173,7 @@ class Replica:
         engine = self._engine
         assert engine is not None
         engine.check()
+        self._intake.check(now)
         self._ticks += 1
         if self._ticks % 5 == 0:
             self._intake.load_line = self._load_line(engine)

@@ -178,6 +178,23 @@ def test_a_codec_that_dies_costs_what_it_held(host):
     host.in_flight(0)
 
 
+def test_a_deadline_that_passes_before_the_codec_comes_to_it(host):
+    body = BODIES["flat JSON"][1]()
+    assert host.post("/m", body).status == 200
+    codec = host.replica._bulk.pid
+    os.kill(codec, signal.SIGSTOP)
+    began = time.monotonic()
+    late = host.post("/m", body, {"plimsoll-deadline-ms": "150"})
+    took = time.monotonic() - began
+    os.kill(codec, signal.SIGCONT)
+    assert (late.status, late.outcome) == (504, "expired")
+    assert took < 2, "answered when its deadline passed"
+    assert host.post("/m", body).status == 200
+    assert host.outcomes() == {"ok": 2, "expired": 1}
+    assert host.metric("plimsoll_batch_size_count") == 2, "it was computed all the same"
+    host.in_flight(0)
+
+
 def longest_burst(host, path, body):
     """The most CPU time, in seconds, that one turn of the loop took its thread: for how long it did not turn, whatever
     else the machine was doing. The best of three requests, so that a collection doesn't count."""

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from plimsoll.core.errors import Expired, NoReplica, ReplicaLost, RequestError
 from plimsoll.core.outcome import Outcome
-from plimsoll.gateway.heads import Headers, answer_lines, request_lines
+from plimsoll.gateway.heads import Headers, read_answer, request_lines
 from plimsoll.gateway.service import Service
 from plimsoll.gateway.upstream import Upstream
 from plimsoll.policy.routing import GiveUp, after_loss
@@ -140,20 +140,15 @@ class Forwarding:
         upstream.outstanding -= 1
         self._connection = self._upstream = None
         upstream.release(connection)
-        outcome, timing = None, b""
-        for name, value in headers:
-            if name == b"plimsoll-outcome":
-                outcome = _OUTCOMES.get(value)
-            elif name == b"server-timing":
-                timing = timing + b", " + value if timing else value
+        lines, said, timing = read_answer(headers)
+        outcome = _OUTCOMES.get(said) if said is not None else None
         if outcome is Outcome.REPLICA_LOST:
             # Its model process died, or it is about to end: the same as if the connection had broken.
             self._lost(upstream, "the replica lost its model")
             return
         if self.exchange.method == "HEAD":
             body = _as_long_as_said(headers)
-        lines = answer_lines(headers) + upstream.revision_line
-        self._answer(status, lines, body, outcome or _outcome_of(status), timing)
+        self._answer(status, lines + upstream.revision_line, body, outcome or _outcome_of(status), timing)
 
     def on_lost(self, reason: str, started: bool) -> None:
         upstream, connection = self._upstream, self._connection

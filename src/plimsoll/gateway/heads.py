@@ -1,7 +1,7 @@
 """Heads are rebuilt at the door, both ways: what belongs to one hop, or only a trusted hop may say, does not pass.
 
-Clients and replicas repeat themselves, so a header's line is looked up by its name and value: 0.1 us where building
-and checking it costs 0.4.
+Clients and replicas repeat themselves, so a header's line is looked up by its name and value: an answer's seven headers
+take 0.6 us where checking and building each costs 4.6.
 """
 
 Headers = list[tuple[bytes, bytes]]
@@ -23,7 +23,13 @@ _NOT_ANSWERED = HOP_BY_HOP | {
 
 _REMEMBERED = 2048  # lines; full, the memory starts anew, so that no client can fill it or keep it useless
 _REMEMBERED_BYTES = 256  # longer ones are built each time: 2048 lines are half a megabyte at most
-_NEVER_TWICE = frozenset({b"traceparent", b"tracestate", b"authorization", b"cookie", b"etag", b"last-modified"})
+# They differ from request to request, or hold what should not stay in memory.
+_NOT_REMEMBERED = frozenset(
+    {
+        b"x-request-id", b"plimsoll-deadline-ms", b"grpc-timeout", b"traceparent", b"tracestate", b"authorization",
+        b"cookie", b"set-cookie", b"etag", b"last-modified",
+    }
+)  # fmt: skip
 
 
 class _Nominating(Exception):  # a signal, not an error
@@ -43,11 +49,9 @@ class _Lines(dict[tuple[bytes, bytes], bytes]):
             raise _Nominating
         if name in self.dropped or (self._prefix is not None and name.startswith(self._prefix)):
             line = b""
-            if name not in HOP_BY_HOP:
-                return line  # ids, timings and deadlines differ from request to request
         else:
             line = b"%b: %b\r\n" % header
-        if name not in _NEVER_TWICE and len(name) + len(value) <= _REMEMBERED_BYTES:
+        if name not in _NOT_REMEMBERED and len(name) + len(value) <= _REMEMBERED_BYTES:
             if len(self) >= _REMEMBERED:
                 self.clear()
             self[header] = line
@@ -67,12 +71,21 @@ def request_lines(headers: Headers) -> bytes:
         return b"".join(map(_requests.__getitem__, _without_nominated(headers)))
 
 
-def answer_lines(headers: Headers) -> bytes:
-    """The replica's header lines that the client may see."""
+def read_answer(headers: Headers) -> tuple[bytes, bytes | None, bytes]:
+    """The replica's header lines that the client may see; its `plimsoll-outcome`; its `server-timing`, all of it."""
+    lines, outcome, timing = b"", None, b""
     try:
-        return b"".join(map(_answers.__getitem__, headers))
+        for header in headers:
+            name = header[0]
+            if name == b"server-timing":
+                timing = b"%b, %b" % (timing, header[1]) if timing else header[1]
+            elif name == b"plimsoll-outcome":
+                outcome = header[1]
+            elif name != b"x-request-id":
+                lines += _answers[header]
     except _Nominating:
-        return b"".join(map(_answers.__getitem__, _without_nominated(headers)))
+        return read_answer(_without_nominated(headers))
+    return lines, outcome, timing
 
 
 def _without_nominated(headers: Headers) -> Headers:

@@ -158,3 +158,31 @@ def test_metrics_on_a_socket_of_their_own(play):
             client.close()
 
     play(main())
+
+
+def test_bodies_of_every_kind_pass_unchanged(play):
+    async def main():
+        async with GatewayHost(tcp=True) as host:
+            replica = await host.replica("a")
+            host.serve(view("mood", replica))
+            large = bytes(range(256)) * 4096 * 3  # 3 MB, no text
+            client = await host.client()
+            for body in (b"", b"{}", large, b"\r\n\r\n"):
+                got = await client.ask("POST", host.PATH, body)
+                assert got.body == (body or b'{"from":"a"}')
+                assert replica.header("content-length") == b"%d" % len(body)
+            client.writer.write(
+                b"POST %b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ntrailer: plimsoll-tenant\r\n\r\n"
+                b"3\r\nabc\r\n2\r\nde\r\n0\r\nplimsoll-tenant: root\r\n\r\n" % host.PATH.encode()
+            )
+            assert (await client.receive()).body == b"abcde"
+            assert replica.header("content-length") == b"5"
+            assert replica.header("transfer-encoding") is None
+            assert replica.header("plimsoll-tenant") is None
+            got = await client.ask("POST", host.PATH, b"old", version="1.0")
+            assert (got.body, got.status) == (b"old", 200)
+            host.seen["ok"] += 6
+            assert await client.ended()
+            client.close()
+
+    play(main())

@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 
 from plimsoll.policy.admission import HoldQueue
@@ -49,6 +51,19 @@ def test_cancelled_requests_leave_nothing_behind():
     held.push("x", 1, 90, now=0)  # comes again: its first time is no longer meant
     assert held.expire(now=60) == []
     assert held.expire(now=90) == ["x"]
+
+
+def test_what_left_is_not_kept_until_its_time_is_over():
+    class Item:
+        """A request with its body."""
+
+    held, item = HoldQueue(max_count=10, max_bytes=100), Item()
+    held.push(item, 50, until=1000.0, now=0.0)
+    held.cancel(item)
+    gone = weakref.ref(item)
+    del item
+    assert gone() is None
+    assert held.expire(now=2000.0) == []
 
 
 def test_backoff_doubles_to_its_cap_and_begins_anew_after_a_good_run():

@@ -249,7 +249,6 @@ class Forwarding:
             else:
                 upstream.give_up(self)
         self._door.ended(self, outcome)
-        self.exchange.context = None  # cut the ring with the exchange, which only the collector could free
 
 
 def _outcome_of(status: int) -> Outcome:

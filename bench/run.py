@@ -1,6 +1,6 @@
 """Plimsoll beside what it is compared with, in one run on one machine: `make bench`, or
 
-    python bench/run.py [--only replica,gateway,start] [--rounds 5] [--seconds 2] [--json FILE]
+    python bench/run.py [--only replica,gateway,start] [--rounds 5] [--seconds 2] [--json FILE] [--write-docs]
 
 All servers of a part run for the whole part and take turns under load; figures are medians over the rounds.
 """
@@ -25,7 +25,7 @@ from load import Load, drive
 from models import make
 from servers import LOAD_CORE, SERVER_CORE, free_port, nginx_config, on_core, python, running
 from startup import measure_startup
-from table import Row, as_json, show
+from table import Row, as_json, markdown, show, write_into
 
 HERE = Path(__file__).parent
 WORK = HERE / ".work"
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--json", type=Path, help="also write the rows there")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into README.md and docs/benchmarks.md")
     options = parser.parse_args()
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}; load: {load_tool()}")
     models = make(WORK / "models")
@@ -54,6 +55,9 @@ def main() -> None:
     for name in options.only.split(","):
         rows += parts[name]()
     print(show(rows))
+    if options.write_docs:
+        for page in ("README.md", "docs/benchmarks.md"):
+            write_into(HERE.parent / page, markdown(rows))
     if options.json:
         options.json.write_text(json.dumps(as_json(rows), indent=2))
 

@@ -1,6 +1,7 @@
 """Results as a table: who, medians over the rounds, the ratio that matters and the bar it is held against."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,24 @@ def show(rows: list[Row]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     )
+
+
+def markdown(rows: list[Row]) -> str:
+    lines = ["| part | what | Plimsoll | against | ratio | bar |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        bar = f"{row.bar} (missed)" if row.verdict == "MISSED" else row.bar
+        lines.append(f"| {row.part} | {row.what} | {row.figure} | {row.against} | {ratio} | {bar} |")
+    return "\n".join(lines)
+
+
+def write_into(path: Path, text: str) -> None:
+    """Between the markers that `path` has for it."""
+    before, begin, rest = path.read_text().partition("<!-- bench:begin -->\n")
+    _, end, after = rest.partition("<!-- bench:end -->")
+    if not begin or not end:
+        raise RuntimeError(f"{path} has no place for the table")
+    path.write_text(f"{before}{begin}{text}\n{end}{after}")
 
 
 def as_json(rows: list[Row]) -> list[dict[str, object]]:

@@ -135,9 +135,20 @@ def run(new_host, test):
         runner.run(body())
 
 
-def template(revision="echo-1", *, service="echo", drain_s=5.0, startup_s=20.0, memory_limit=None, cpus=0.1, **args):
+def template(
+    revision="echo-1",
+    *,
+    service="echo",
+    drain_s=5.0,
+    startup_s=20.0,
+    memory_limit=None,
+    cpus=0.1,
+    silent_s=None,
+    **args,
+):
     return ReplicaTemplate(
-        service, revision, args, cpus=cpus, drain_s=drain_s, startup_s=startup_s, memory_limit=memory_limit
+        service, revision, args, cpus=cpus, drain_s=drain_s, startup_s=startup_s, memory_limit=memory_limit,
+        silent_s=silent_s,
     )  # fmt: skip
 
 
@@ -421,6 +432,21 @@ def test_a_silent_replica_is_pointed_out(local, how):
             psutil.Process(replica.pid).resume()
             await until(host, lambda seen: seen[0].reason == "")
             psutil.Process(replica.pid).suspend()  # and it must be gone after close() all the same
+
+    run(local, test)
+
+
+@pytest.mark.parametrize("how", ["stopped", "silent"])
+def test_a_replica_that_stays_silent_is_replaced(local, how):
+    async def test(host):
+        await host.backend.apply((wish(1, how="silent" if how == "silent" else "", silent_s=0.5),))
+        (replica,) = await until(host, all_ready(1))
+        if how == "stopped":
+            psutil.Process(replica.pid).suspend()
+        (fallen,) = await until(host, in_phase(ReplicaPhase.BACKING_OFF))
+        assert fallen.reason.startswith("no report from it for 500ms: ")
+        await until(host, lambda seen: seen[0].restarts == 1 and seen[0].phase is ReplicaPhase.READY)
+        await host.backend.apply(())
 
     run(local, test)
 

@@ -43,6 +43,7 @@ class ControlSettings:
     gateway_url: str = "http://localhost:8080"
     tick_s: float = 1.0
     drain_s: float = 30.0  # longest wait for a stopping replica; a request's own timeout bounds it too
+    silence_s: float = 10.0  # over predictTimeout: a ready replica that reports nothing for so long is ended
     settle_s: float = 1.5  # gateways report each second: longest wait for their word after a replacement
     keep_events: int = 2000
     preload: Callable[[ModelService], tuple[str, ...]] = field(default=_no_preload)
@@ -201,6 +202,8 @@ class Controller:
                 startup_s=service.load_timeout_s,
                 # No request lives longer than its timeout; the floor leaves room for slow writes to slow clients.
                 drain_s=min(self.settings.drain_s, max(5.0, service.timeout_s + 1.0)),
+                # A predict that hangs with the interpreter lock in its hand stops the replica's own watch, too.
+                silent_s=service.predict_timeout_s + self.settings.silence_s,
                 preload=self.settings.preload(service),
             )
         return made

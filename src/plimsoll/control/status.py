@@ -131,6 +131,9 @@ def phase_of(state: ServiceState) -> tuple[Phase, str]:
     if state.ready(newest.id) >= state.wanted:
         if any(replica.revision != newest.id for replica in state.seen):
             return Phase.PROGRESSING, f"rev {newest.number} {count}, older replicas drain"
+        quiet = next((replica for replica in state.seen if replica.reason), None)
+        if quiet is not None:  # it says that it is ready, and the backend has a doubt
+            return Phase.DEGRADED, f"{quiet.id}: {one_line(quiet.reason)}"
         return Phase.READY, ""
     trouble = next((replica for replica in state.of(newest.id) if replica.reason), None)
     why = f"; {trouble.id}: {one_line(trouble.reason)}" if trouble else ""

@@ -30,6 +30,7 @@ class ReplicaTemplate:
     memory_limit: int | None = None  # bytes
     startup_s: float = 60.0  # not ready by then: failed
     drain_s: float = 30.0  # longest wait for requests in flight, then killed
+    silent_s: float | None = None  # a ready one that gives no sign of life for so long is killed; None: only told
     preload: tuple[str, ...] = ()
 
 

@@ -23,6 +23,7 @@ from plimsoll.ports.spawner import Child, ChildSpec
 _log = logging.getLogger(__name__)
 
 _SILENT = "no report from it for over {}: it is stopped, or its loop is stuck"
+_MUTE = "no report from it for {}: it was stopped, or predict hung with the interpreter lock in its hand"
 _KILLED = "killed by SIGKILL: the system ran out of memory (OOM killer), or somebody killed it"
 
 
@@ -56,6 +57,7 @@ class LocalReplica:
         self._verdict = ""  # why this life ends, once that is known
         self._told_tail: tuple[str, ...] = ()
         self._heard_at = 0.0
+        self._silent_looks = 0
         self._log_start = 0  # where in the log this life begins
         self._listen = ""
         self._timer: asyncio.TimerHandle | None = None
@@ -78,8 +80,17 @@ class LocalReplica:
             self._child.signal(signal.SIGKILL)
 
     def check_silence(self, now: float) -> None:
-        if self.observed.phase is ReplicaPhase.READY and now - self._heard_at > self._settings.silent_s:
+        """Called each `watch_s`. Who must die for its silence is found by counting these looks, not by the clock: after
+        we were stopped ourselves (Ctrl-Z), everybody's last report is old and nobody is to blame."""
+        if self.observed.phase is not ReplicaPhase.READY:
+            return
+        self._silent_looks += 1
+        if now - self._heard_at > self._settings.silent_s:
             self._set(reason=_SILENT.format(format_duration(self._settings.silent_s)))
+        limit = self.template.silent_s
+        if limit is not None and self._silent_looks * self._settings.watch_s > limit:
+            self._failing(_MUTE.format(format_duration(limit)))
+            self.kill()
 
     def check_memory(self, resident: int) -> None:
         limit = self.template.memory_limit
@@ -180,7 +191,7 @@ class LocalReplica:
             self._timer = None
 
     def _hear(self, event: dict[str, Any]) -> None:
-        self._heard_at = self._loop.time()
+        self._heard_at, self._silent_looks = self._loop.time(), 0
         try:
             match event["event"]:
                 case "ready":

@@ -10,11 +10,13 @@ from plimsoll.core.errors import HostError
 from plimsoll.gateway import Gateway
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.ports.spawner import ChildContext
+from plimsoll.telemetry.logs import configure
 from plimsoll.wire.http1 import HttpSettings, UnixAddress, parse_address
 
 
 def main(context: ChildContext) -> None:
     """Called in the child; `args` are `name`, `listen`, `control`, `metrics` and, optionally, `metrics_on_door`."""
+    configure("json", always={"gateway": context.args["name"]})
     finish(run_loop(_run(context)))
 
 

@@ -15,6 +15,7 @@ from plimsoll.core.errors import HostError, ModelLoadError
 from plimsoll.ports.spawner import ChildContext
 from plimsoll.server import Replica
 from plimsoll.server.settings import ReplicaSettings
+from plimsoll.telemetry.logs import configure
 
 EXIT_HUNG = 4  # a predict in a thread can't be killed: the process ends instead
 _LAST_ANSWERS_S = 0.2  # what is left to write when a replica ends by itself
@@ -23,7 +24,12 @@ _LAST_ANSWERS_S = 0.2  # what is left to write when a replica ends by itself
 def main(context: ChildContext) -> None:
     """Called in the child by `backends.local`; the arguments are in docs/processes.md."""
     settings = replica_settings(context.args)
+    configure("json", always=log_fields(settings))
     finish(run_loop(run_replica(settings, context.args, status_writer(context.status_fd))))
+
+
+def log_fields(settings: ReplicaSettings) -> dict[str, str]:
+    return {"service": settings.service, "revision": settings.revision, "replica": settings.replica}
 
 
 def replica_settings(args: Mapping[str, Any], *, trusted: bool | None = None) -> ReplicaSettings:

@@ -1,16 +1,18 @@
 """`plimsoll serve`: one replica, no gateway, in this process. Fit to be a container's first process."""
 
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from plimsoll.app.child_host import run_loop
-from plimsoll.app.replica import replica_settings, run_replica
+from plimsoll.app.replica import log_fields, replica_settings, run_replica
 from plimsoll.app.sources import choose_services
 from plimsoll.core.errors import HostError, ModelLoadError, UserError
 from plimsoll.spec import ModelService, load_file
+from plimsoll.telemetry.logs import configure
 
 
 def run_serve(path: Path, *, host: str, port: int, service: str | None, say: Callable[[str], None]) -> int:
@@ -44,7 +46,12 @@ def run_serve(path: Path, *, host: str, port: int, service: str | None, say: Cal
         "replica": f"{one.name}-alone-0",
         "listen": f"tcp:{host}:{port}",
     }
-    code = run_loop(run_replica(replica_settings(args), args, report))
+    settings = replica_settings(args)
+    if sys.stderr.isatty():
+        configure("console", "warning")  # what goes well is said above
+    else:
+        configure("json", always=log_fields(settings))
+    code = run_loop(run_replica(settings, args, report))
     for failure in failures:
         raise _error(failure)
     return code

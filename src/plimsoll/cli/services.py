@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plimsoll.cli import completion
-from plimsoll.cli.console import Console, out
+from plimsoll.cli.console import Console, err, out
 
 if TYPE_CHECKING:
     from plimsoll.app.client import AdminClient
@@ -217,16 +217,29 @@ def logs(
     replica: Annotated[str | None, typer.Option(help="One replica alone, by its id.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What the replicas printed, also those that have ended."""
+    """What the replicas printed, also those that have ended.
+
+    Plimsoll's own lines are JSON in the files, and plain here; `--json` gives them as they are.
+    """
+    from plimsoll.cli.table import readable_log
+    from plimsoll.telemetry.logs import parse
+
     client = _client(port)
     console = out()
     name = name or _only_service(client)
+    nothing = True
     for line in client.logs(name, lines=lines, replica=replica, follow=follow):
+        nothing = False
         source, _, text = line.partition(" ")
         if as_json:
-            print(json.dumps({"service": name, "replica": source, "line": text.lstrip()}), flush=True)
+            record = parse(text.lstrip())
+            told = {"line": text.lstrip()} if record is None else {"record": record}
+            print(json.dumps({"service": name, "replica": source, **told}), flush=True)
         else:
-            console.line(f"{console.paint(source, 'cyan')} {text}" if text else line)
+            for part in readable_log([text]) if text else [line]:
+                console.line(f"{console.paint(source, 'cyan')} {part}" if text else part)
+    if nothing and not as_json and not follow:
+        err().line(f"{name} has printed nothing so far", "dim")
 
 
 def _only_service(client: "AdminClient") -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from plimsoll.core.outcome import CLIENTS_DOING, ERRORS
 from plimsoll.core.units import format_bytes
+from plimsoll.telemetry.logs import parse, readable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,6 +25,8 @@ def milliseconds(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     value = seconds * 1000
+    if 0 < value < 0.01:
+        return "<0.01ms"
     if value >= 1000:
         return f"{seconds:.2g}s" if seconds < 10 else f"{seconds:.0f}s"
     return f"{value:.0f}ms" if value >= 10 else f"{value:.1f}ms" if value >= 1 else f"{value:.2f}ms"
@@ -92,10 +95,23 @@ def notes(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         reason = instance.get("reason") or "ended without a word"
         if reason not in str(status.get("message") or ""):
             lines.append((f"{instance['id']}: {reason}", "red"))
-        lines += [(f"  | {line}", "dim") for line in list(instance.get("log_tail") or [])[-LOG_LINES:]]
+        lines += [(f"  | {line}", "dim") for line in readable_log(instance.get("log_tail") or [])[-LOG_LINES:]]
     lines += [(f"hint: {hint}", "yellow") for hint in status.get("hints") or []]
     lines += [(f"not honoured here: {key}", "dim") for key in status.get("not_honoured") or []]
     return lines
+
+
+# What `logs` and `status` say beside a line anyway.
+_KNOWN = frozenset({"service", "revision", "replica"})
+
+
+def readable_log(lines: Iterable[str]) -> list[str]:
+    """Our own JSON lines as plain ones; what a model printed as it is."""
+    found: list[str] = []
+    for line in lines:
+        record = parse(line)
+        found += [line] if record is None else readable(record, hide=_KNOWN)
+    return found
 
 
 def instance_cells(instance: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ service's view; this file carries that out. A replica that could not be reached 
 request goes elsewhere, or is held, without a word about it.
 """
 
+import logging
 from hashlib import blake2b
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from plimsoll.telemetry.server_timing import NOTHING
 from plimsoll.wire.deadline import encode_time_left
 from plimsoll.wire.http1 import ClientConnection, Exchange
 
+_log = logging.getLogger(__name__)
 _AVOID_S = 1.0  # a replica that lost us a request gets no new one for so long while others are there
 _LARGEST_SAID = 256 * 2**20  # the longest body that a HEAD's answer may speak of
 _OUTCOMES = {outcome.value.encode(): outcome for outcome in Outcome}
@@ -179,6 +181,8 @@ class Forwarding:
     def _lost(self, upstream: Upstream, reason: str) -> None:
         door, service = self._door, self.service
         now = door.now()
+        if upstream.avoid_until <= now:  # the first in a while: one line, however many requests it had
+            _log.warning("replica lost: %s", reason, extra=_about(service, upstream))
         upstream.avoid_until = now + _AVOID_S
         decision = after_loss(
             attempt=self._sent,
@@ -190,7 +194,9 @@ class Forwarding:
         )
         if isinstance(decision, GiveUp):
             if decision.quarantine:
-                service.quarantine.add(self.digest(), now)
+                digest = self.digest()
+                service.quarantine.add(digest, now)
+                _log.warning("body quarantined", extra=_about(service, upstream) | {"digest": digest.hex()})
                 reason += "; so did the one before it, and requests with this body are refused for a while"
             if decision.outcome is Outcome.EXPIRED:
                 self.refuse(Expired(f"{reason}, and no time was left to try another"))
@@ -249,6 +255,10 @@ class Forwarding:
             else:
                 upstream.give_up(self)
         self._door.ended(self, outcome)
+
+
+def _about(service: Service, upstream: Upstream) -> dict[str, str]:
+    return {"service": service.view.name, "replica": upstream.endpoint.replica}
 
 
 def _outcome_of(status: int) -> Outcome:

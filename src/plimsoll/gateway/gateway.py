@@ -1,6 +1,7 @@
 """One gateway process, put together: the door behind its listeners, and the stream from the controller."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +19,7 @@ from plimsoll.wire.http1 import Exchange, HttpServer, HttpSettings
 from plimsoll.wire.status import refusal
 
 _FIRST_SNAPSHOT_S = 1.0
+_log = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -44,10 +46,12 @@ class Gateway:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._known.wait(), _FIRST_SNAPSHOT_S)
         try:
-            return await self._listen()
+            addresses = await self._listen()
         except BaseException:
             await self.close()
             raise
+        _log.info("gateway ready", extra={"listen": ",".join(addresses), "snapshot": self._version})
+        return addresses
 
     async def _listen(self) -> list[str]:
         addresses = []
@@ -67,6 +71,7 @@ class Gateway:
 
     async def drain(self) -> None:
         """Stops accepting, answers what is here, ends."""
+        _log.info("draining", extra={"in_flight": self.door.in_flight})
         settings = self._settings
         await asyncio.sleep(settings.drain_linger_s)
         await asyncio.gather(*(server.close(settings.drain_s) for server in self._servers))
@@ -87,6 +92,9 @@ class Gateway:
         if snapshot.version:  # 0: a controller that has just begun and knows nothing yet; what we know stays
             self.door.take(snapshot)
             self._version = snapshot.version
+            ready = sum(len(service.endpoints) for service in snapshot.services)
+            counts = {"version": snapshot.version, "services": len(snapshot.services), "endpoints": ready}
+            _log.info("snapshot taken", extra=counts)
         self._known.set()
 
 

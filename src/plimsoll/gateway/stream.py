@@ -33,6 +33,7 @@ class ControlStream:
     async def run(self) -> None:
         """Until cancelled."""
         wait_s = _FIRST_WAIT_S
+        lost = False
         while True:
             try:
                 reader, writer = await asyncio.open_unix_connection(self._path, limit=_LONGEST_LINE)
@@ -41,6 +42,8 @@ class ControlStream:
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
                 continue
             self.connected = True
+            if lost:
+                LOG.info("the controller's stream is back")
             reporting = asyncio.create_task(self._report_each_second(writer))
             try:
                 async for snapshot in self._snapshots(reader):
@@ -50,7 +53,10 @@ class ControlStream:
                     self._take_and_tell(snapshot, writer)
             except (OSError, ValueError) as error:  # ValueError: a line beyond the limit
                 LOG.warning("the controller's stream broke: %s; serving on from the last snapshot", error)
+            else:
+                LOG.warning("the controller's stream ended; serving on from the last snapshot")
             finally:
+                lost = True
                 self.connected = False
                 reporting.cancel()
                 writer.close()

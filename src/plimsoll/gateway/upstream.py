@@ -1,6 +1,7 @@
 """One replica as this gateway sees it: its connections, how much of ours it has in hand, whether it is worth a try."""
 
 import asyncio
+import logging
 from collections import deque
 from time import monotonic
 from typing import Protocol
@@ -8,6 +9,7 @@ from typing import Protocol
 from plimsoll.core.snapshot import Endpoint
 from plimsoll.wire.http1 import Burst, ClientConnection
 
+_log = logging.getLogger(__name__)
 _CONNECT_S = 1.5  # an address that swallows packets must not keep requests; one lost SYN is sent again after 1 s
 _CONNECTING = 32  # attempts at once: a burst of thousands would overrun the replica's backlog
 # After a failed attempt nobody tries again for so long, twice as long each time. A replica that is being restarted is
@@ -132,6 +134,8 @@ class Upstream:
             return
         self._connecting -= 1
         self._open += 1
+        if self._down_s:
+            _log.info("replica reachable again", extra={"replica": self.endpoint.replica})
         self._down_s = self.down_until = 0.0
         self.release(connection)
         self._connect_if_short()
@@ -140,6 +144,8 @@ class Upstream:
         if isinstance(error, BlockingIOError) and self._open:
             return  # its backlog is full, it lives: the connections there are will come free
         # Everybody who waits learns at once: the next connection would be refused as this one was.
+        if not self._down_s and not self.gone:  # once an outage
+            _log.warning("replica unreachable: %s", _why(error), extra={"replica": self.endpoint.replica})
         self._down_s = min(self._down_s * 2, _DOWN_LONGEST_S) or _DOWN_FIRST_S
         self.down_until = monotonic() + self._down_s
         reason = f"replica {self.endpoint.replica} does not answer: {_why(error)}"

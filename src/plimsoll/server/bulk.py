@@ -9,6 +9,7 @@ pass through this one sealed.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from plimsoll.server.parts import Cutter, put_back
 from plimsoll.server.worker_process import ENTRY, WorkerProcess
 from plimsoll.wire.codec import Codec, Decoded, codec_named
 
+_log = logging.getLogger(__name__)
 OnAnswer = Callable[[list[Any] | RequestError], None]
 
 
@@ -145,6 +147,7 @@ class BulkCodec:
 
     def _lost(self, reason: str) -> None:
         """The next body starts another process."""
+        _log.warning("codec process lost: %s", reason, extra={"requests": len(self._waiting)})
         self._worker = None
         self._unsent.clear()
         self._parts.clear()

@@ -6,6 +6,7 @@ ending through `finish`.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -15,6 +16,8 @@ from plimsoll.core.request import Outputs, Request
 from plimsoll.insight.service_time import ServiceTimeModel
 from plimsoll.policy.batching import BatchQueue
 from plimsoll.server.runner import Results, Runner
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -108,6 +111,8 @@ class Engine:
         if not self._running or now - self._started < self._predict_timeout_s:
             return
         reason = f"predict exceeded runtime.predictTimeout of {self._predict_timeout_s:g} s"
+        size = sum(request.size for request in self._running)
+        _log.error("batch overdue: %s", reason, extra={"requests": len(self._running), "items": size})
         replaced = self.runner.overdue()
         self._end_running(ModelFailed(reason))
         if replaced:

@@ -6,6 +6,7 @@ await replica.drain()      # SIGTERM: serves on for a moment, then finishes what
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,6 +34,8 @@ from plimsoll.server.worker_process import ProcessRunner
 from plimsoll.wire.http1 import HttpServer
 
 Report = Callable[[dict[str, Any]], None]
+
+_log = logging.getLogger(__name__)
 
 _TICK_S = 0.02  # loop lag is sampled, expiries are answered and hangs noticed this often
 _REPORT_EVERY = 50  # ticks
@@ -81,6 +84,8 @@ class Replica:
             info = await runner.start()
             self._record.loaded(perf_counter() - began)
         except ModelLoadError as error:
+            place = {"file": error.file, "line": error.line} if error.file else {}
+            _log.error("model did not load: %s", error.reason, extra=place | {"detail": error.detail})
             self._report(
                 {
                     "event": "failed",
@@ -92,6 +97,7 @@ class Replica:
             )
             raise
         except HostError as error:
+            _log.error("replica did not start: %s", error)
             self._report({"event": "failed", "reason": str(error), "file": "", "line": 0, "detail": ""})
             raise
         for size, seconds in runner.warm_up_times:
@@ -118,6 +124,7 @@ class Replica:
         self._pages.loaded(info)
         self._due = monotonic() + _TICK_S
         self._timer = self._loop.call_at(self._due, self._tick)
+        _log.info("replica ready", extra={"pid": os.getpid(), "start_s": round(perf_counter() - began, 3)})
         self._report(
             {"event": "ready", "address": self.address, "pid": os.getpid(), "model": msgspec.to_builtins(info)}
         )
@@ -125,11 +132,13 @@ class Replica:
     async def drain(self) -> None:
         """Answers everything that is here, takes nothing new after `drain_linger_s`, then closes."""
         settings = self.settings
+        _log.info("draining", extra={"in_flight": self._intake.in_flight})
         self._report({"event": "draining"})
         self._pages.ready = False
         await asyncio.sleep(settings.drain_linger_s)
         await self._http.close(settings.drain_s)
         await self.close()
+        _log.info("drained", extra={"requests": self._record.requests})
 
     async def close(self) -> None:
         if self._timer is not None:
@@ -157,6 +166,7 @@ class Replica:
 
     def _hung(self, reason: str) -> None:
         self._pages.ready = False
+        _log.error("replica unready, it ends: %s", reason)
         self._report({"event": "unready", "reason": reason})
         self._on_end(reason)
 

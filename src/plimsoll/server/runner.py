@@ -15,6 +15,7 @@ from plimsoll.core.errors import ModelFailed, ModelLoadError, PlimsollError, Req
 from plimsoll.core.request import Inputs, Outputs
 from plimsoll.core.tensors import ModelInfo
 from plimsoll.ports.model import Model
+from plimsoll.server.failures import log_failure
 
 Results = list[Outputs | Exception] | RequestError  # one a request, or what befell the whole batch
 OnDone = Callable[[Results, float], None]  # with the seconds the model took
@@ -51,10 +52,13 @@ def run_batch(model: Model, batch: Sequence[Inputs]) -> Results:
     try:
         results = model.predict(batch)
     except RequestError as error:
+        if isinstance(error, ModelFailed):
+            log_failure(error, len(batch))
         return error
     except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:
         return ModelFailed(f"predict ended with {type(error).__name__}")
     except Exception as error:
+        log_failure(error, len(batch))
         return ModelFailed(f"{type(error).__name__}: {error}")
     if len(results) != len(batch):
         return ModelFailed(f"the model gave {len(results)} results for {len(batch)} requests")

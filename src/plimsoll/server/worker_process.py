@@ -1,6 +1,7 @@
 """The replica's end of a worker process: starts it, speaks frames with it, notices its death, starts another."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -17,6 +18,7 @@ from plimsoll.server.runner import OnDone
 
 ENTRY = "plimsoll.app.worker:main"
 _SIGKILL = 9
+_log = logging.getLogger(__name__)
 _LAST_WORD_S = 0.05  # between a worker's exit status and the end of its socket, whichever comes first
 
 
@@ -241,6 +243,7 @@ class ProcessRunner:
             self._load_failed(ModelLoadError(f"{reason} while it loaded"))
             return
         was_busy = self._busy
+        _log.warning("%s; it is replaced", reason, extra={"worker_pid": self.pid, "computing": was_busy})
         self._replace()
         if was_busy:
             # Not ModelFailed: the gateway tries it again, alone, elsewhere; it may have been a batch mate's doing.
@@ -266,4 +269,5 @@ class ProcessRunner:
         finally:
             self._restart = None
         self.restarts += 1
+        _log.info("the model's process is replaced", extra={"worker_pid": self.pid, "restarts": self.restarts})
         self.on_free()

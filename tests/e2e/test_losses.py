@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-FIXED = "  scaling: {{minReplicas: {0}, maxReplicas: {0}}}\n"
+FIXED = "  scaling: {{minReplicas: {0}}}\n"
 
 
 def ready_pids(running, name="mood"):

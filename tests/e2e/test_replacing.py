@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
-FIXED = "  scaling: {{minReplicas: {0}, maxReplicas: {0}}}\n"
+FIXED = "  scaling: {{minReplicas: {0}}}\n"
 
 
 def version(echo, number):

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -56,6 +56,18 @@ def _private_folder(path: Path) -> None:
     if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid():
         raise HostError(f"{path} is not a folder of yours; remove it or set XDG_RUNTIME_DIR")
     path.chmod(0o700)
+
+
+@contextlib.contextmanager
+def told_in_a_line(root: Path | None = None) -> Iterator[None]:
+    """Turns what the disk refuses below the folder of all instances (it is full, say) into a HostError."""
+    try:
+        yield
+    except OSError as error:
+        inside = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
+        if not inside.startswith(f"{run_root() if root is None else root}/"):
+            raise
+        raise HostError(f"{inside}: {error.strerror or error}") from error
 
 
 def _locked(fd: int) -> bool:

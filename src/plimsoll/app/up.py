@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from plimsoll import __version__
 from plimsoll.app.child_host import on_signals
 from plimsoll.app.gateways import GatewayPlan, Gateways
-from plimsoll.app.instance import Instance, RunFolder
+from plimsoll.app.instance import Instance, RunFolder, told_in_a_line
 from plimsoll.app.local import local_backend, local_spawner, preloads, warm
 from plimsoll.app.ports import Claim, claim
 from plimsoll.app.sources import service_files
@@ -83,6 +83,7 @@ def run_up(options: UpOptions, reporter: Reporter) -> int:
     files = service_files(options.paths)
     services = load_files(_named(files))
     with contextlib.ExitStack() as stack:
+        stack.enter_context(told_in_a_line())
         # The folder first: another instance of ours on this port is named as such.
         folder = RunFolder.take(options.port) if options.port else None
         if folder is not None:

@@ -86,6 +86,7 @@ class ServiceStatus:
     outcomes: dict[str, int]
     hints: tuple[str, ...]
     not_honoured: tuple[str, ...]
+    labels: dict[str, str]
     instances: tuple[InstanceStatus, ...]
 
 
@@ -113,6 +114,7 @@ def status_of(state: ServiceState, traffic: Traffic, *, gateway_url: str, now: f
         outcomes=traffic.outcomes,
         hints=hints(state, now=now),
         not_honoured=tuple(not_honoured(service)),
+        labels=dict(service.labels),
         instances=tuple(_instance(replica, state) for replica in state.seen),
     )
 

@@ -10,6 +10,10 @@ def not_honoured(service: ModelService, backend: str = "local") -> list[str]:
     found: list[str] = []
     if service.metadata.namespace is not None:
         found.append("metadata.namespace: a laptop has no namespaces; services are told apart by name")
+    if service.max_replicas > service.min_replicas:
+        found.append(
+            "spec.scaling.maxReplicas: nothing scales by itself yet; minReplicas run (plimsoll scale sets another)"
+        )
     resources = service.spec.resources
     if resources.requests.memory is not None:
         found.append("spec.resources.requests.memory: nothing is set aside here; limits.memory holds")

@@ -1,12 +1,13 @@
 """Run folders: private, one owner, leftovers cleaned, found by other processes."""
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 
-from plimsoll.app.instance import Instance, RunFolder, find, run_root, running
+from plimsoll.app.instance import Instance, RunFolder, find, run_root, running, told_in_a_line
 from plimsoll.core.errors import HostError, UserError
 
 
@@ -88,6 +89,14 @@ def test_one_instance_is_found_and_several_need_a_port(tmp_path, holder):
     assert find(9090, root=root).port == 9090
     with pytest.raises(UserError, match="no running plimsoll on port 7070; running: 8080, 9090"):
         find(7070, root=root)
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    root = tmp_path / "root"
+    with pytest.raises(HostError, match=r"root/8080/logs: No space left on device$"), told_in_a_line(root):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), root / "8080/logs")
+    with pytest.raises(PermissionError), told_in_a_line(root):  # the user's own files are told elsewhere
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / "service.yaml"))
 
 
 def test_a_folder_that_is_a_link_is_refused(tmp_path):

@@ -179,6 +179,18 @@ def test_output_goes_to_the_log(new_spawner, run_dir):
     in_loop(new_spawner)(test)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a disk without room (Linux)")
+@pytest.mark.parametrize("log", ["/dev/full", "/nowhere/child.log"])
+def test_a_disk_without_room_for_the_log_stops_nobody(new_spawner, log):
+    async def test(spawner):
+        child = await start(spawner, log_path=log)
+        await child.event("ready")  # it has printed a line by then
+        child.child.signal(signal.SIGTERM)
+        assert await child.ended() == 0
+
+    in_loop(new_spawner)(test)
+
+
 def test_an_entry_that_raises_is_told_with_file_and_line(new_spawner, run_dir):
     async def test(spawner):
         child = await start(spawner, args={"how": "raise"}, log_path=str(run_dir / "child.log"))

@@ -18,7 +18,7 @@ from plimsoll.core.snapshot import GatewayReport, ServiceReport
 SERVICE = """\
 apiVersion: plimsoll.dev/v1alpha1
 kind: ModelService
-metadata: {name: mood, namespace: shop}
+metadata: {name: mood, namespace: shop, labels: {tier: online}}
 spec:
   model: {path: ./model.py}
   routes: [{path: /mood}]
@@ -98,6 +98,7 @@ async def test_a_service_applied_is_listed_with_everything_about_it(site):
         "inside_budget": True,
         "outcomes": {"ok": 10},
         "hints": [],
+        "labels": {"tier": "online"},
     }
 
 

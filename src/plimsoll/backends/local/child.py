@@ -6,8 +6,10 @@ calls `run` itself after the fork. Imports nothing heavy at the top: this is on 
 
 import contextlib
 import ctypes
+import errno
 import gc
 import importlib
+import io
 import json
 import logging
 import os
@@ -17,13 +19,18 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plimsoll.ports.spawner import ChildContext, ChildSpec
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
                     "VECLIB_MAXIMUM_THREADS")  # fmt: skip
 EXIT_FAILED = 3  # the entry point never got to work; a "failed" event said why
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # linux/prctl.h
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
@@ -63,7 +70,10 @@ def default_signals() -> None:
 def redirect(log_path: str | None, outputs: tuple[int, ...] = ()) -> None:
     """stdout and stderr to the log file (appended, so that truncating it needs no word to us) or to `outputs`."""
     if log_path is not None:
-        log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:  # the disk is full: better served without a log than not at all
+            log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         outputs = (log, log)
     for target, fd in zip((1, 2), outputs, strict=False):
         os.dup2(fd, target)
@@ -71,9 +81,23 @@ def redirect(log_path: str | None, outputs: tuple[int, ...] = ()) -> None:
         os.close(fd)
     # New objects: the old ones may remember that a file they could seek in was there.
     sys.stdout, sys.stderr = (
-        open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+        io.TextIOWrapper(
+            io.BufferedWriter(_Output(fd, "w", closefd=False)), "utf-8", "backslashreplace", line_buffering=True
+        )
         for fd in (1, 2)
     )
+
+
+class _Output(io.FileIO):
+    """Drops what a full disk refuses: a model that prints must not fail its requests for it."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            return memoryview(data).nbytes
 
 
 def run(launch: Mapping[str, Any], status_fd: int, lifeline_fd: int, fds: Mapping[str, int]) -> int:

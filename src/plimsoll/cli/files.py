@@ -131,8 +131,10 @@ def _shown(file: "Path") -> str:
 def schema() -> None:
     """Print the JSON schema of the service file, for editors.
 
-    plimsoll schema > plimsoll.schema.json, then as the first line of a service file:
-    # yaml-language-server: $schema=plimsoll.schema.json
+    Save it, and give each service file this as its first line:
+
+    \b
+      # yaml-language-server: $schema=plimsoll.schema.json
     """
     from plimsoll.spec import schema_text
 
@@ -141,7 +143,7 @@ def schema() -> None:
 
 def run_examples(
     paths: Paths = None,
-    service: Annotated[str | None, typer.Option(help="This service alone.", show_default=False)] = None,
+    service: Annotated[str | None, typer.Option(metavar="NAME", help="This service alone.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the model's own examples, without a server."""

@@ -48,25 +48,27 @@ def version() -> None:
     _print_version(True)
 
 
-# The order of `--help`: from an empty folder to a running service.
-_COMMANDS: dict[str, Callable[..., None]] = {
-    "init": files.init,
-    "up": run.up,
-    "serve": run.serve,
-    "test": files.run_examples,
-    "validate": files.validate,
-    "schema": files.schema,
-    "apply": services.apply,
-    "status": services.status,
-    "logs": services.logs,
-    "events": services.events,
-    "scale": services.scale,
-    "delete": services.delete,
-    "completion": completion.completion,
-    "version": version,
+# The order of `--help`: from an empty folder to a running service. With each command, examples of it.
+_COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
+    "init": (files.init, ("plimsoll init python mood", "plimsoll init onnx flowers")),
+    "up": (run.up, ("plimsoll up", "plimsoll up a.yaml b.yaml", "plimsoll up services/ --port 9000")),
+    "serve": (run.serve, ("plimsoll serve service.yaml --host 0.0.0.0 --port 8080",)),
+    "test": (files.run_examples, ("plimsoll test", "plimsoll test services/ --service mood --json")),
+    "validate": (files.validate, ("plimsoll validate", "plimsoll validate services/ --json")),
+    "schema": (files.schema, ("plimsoll schema > plimsoll.schema.json",)),
+    "apply": (services.apply, ("plimsoll apply service.yaml", "plimsoll apply services/ --timeout 5m")),
+    "status": (services.status, ("plimsoll status", "plimsoll status mood --watch", "plimsoll status --json")),
+    "logs": (services.logs, ("plimsoll logs mood -f", "plimsoll logs mood --replica mood-7c9e41a-0 -n 20")),
+    "events": (services.events, ("plimsoll events -f", "plimsoll events mood --json")),
+    "scale": (services.scale, ("plimsoll scale mood 3", "plimsoll scale mood auto")),
+    "delete": (services.delete, ("plimsoll delete mood",)),
+    "completion": (completion.completion, ("source <(plimsoll completion bash)",)),
+    "version": (version, ()),
 }
-for _name, _command in _COMMANDS.items():
-    app.command(_name)(_command)
+for _name, (_command, _examples) in _COMMANDS.items():
+    # \b: each on a line of its own
+    _epilog = "\n".join(["\b", "Examples:", *(f"  {example}" for example in _examples)]) if _examples else None
+    app.command(_name, epilog=_epilog)(_command)
 
 
 def main() -> None:

@@ -47,13 +47,21 @@ def up(
             metavar="FILE|DIR",
         ),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where the gateway listens; 0 takes a free one.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Where the gateway listens; 0 takes a free one.")
+    ] = 8080,
     admin_port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Where the admin API listens. [default: port + 10]", show_default=False),
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Where the admin API listens. [default: port + 10]",
+            show_default=False,
+        ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Apply files as they are saved.")] = True,
-    gateways: Annotated[int, typer.Option(min=1, max=64, help="Gateway processes.")] = 1,
+    gateways: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Gateway processes.")] = 1,
     start_method: Annotated[
         str,
         typer.Option(
@@ -85,10 +93,13 @@ def up(
 
 def serve(
     path: Annotated[str, typer.Argument(help="A service file.", metavar="FILE")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where it listens.")] = 8080,
-    host: Annotated[str, typer.Option(help="The address to listen on: 0.0.0.0 in a container.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="Where it listens.")] = 8080,
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="The address to listen on: 0.0.0.0 in a container.")
+    ] = "127.0.0.1",
     service: Annotated[
-        str | None, typer.Option(help="Which service, where the file holds several.", show_default=False)
+        str | None,
+        typer.Option(metavar="NAME", help="Which service, where the file holds several.", show_default=False),
     ] = None,
 ) -> None:
     """Serve one replica in this process, without a gateway.

@@ -20,7 +20,7 @@ POLL_S = 0.1  # the admin API answers in about 2 ms: a tenth of a second looks i
 Port = Annotated[
     int | None,
     typer.Option(
-        "--port", "--instance", help="Which instance, by its gateway's port, where several run.",
+        "--port", "--instance", metavar="PORT", help="Which instance, by its gateway's port, where several run.",
         autocompletion=completion.ports, show_default=False,
     ),
 ]  # fmt: skip
@@ -33,7 +33,7 @@ MaybeName = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return at once.")]
-Timeout = Annotated[str, typer.Option("--timeout", help="The longest wait: 30s, 5m.")]
+Timeout = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="The longest wait: 30s, 5m.")]
 
 
 def _client(port: int | None) -> "AdminClient":
@@ -187,7 +187,7 @@ def status(
 
     def page() -> Group:
         found = statuses()
-        table = render(found, instances=name is not None)
+        table = render(found, instances=name is not None, width=console.width)
         up = _ago(time.time() - float(info["started_at"]))
         foot = Text(f"gateway {info['gateway']}   up {up}   pid {info['pid']}", "dim")
         empty = Text("no services; add one with: plimsoll apply FILE")
@@ -210,11 +210,18 @@ def _ago(seconds: float) -> str:
 
 
 def logs(
-    name: MaybeName = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A running service; left out: the only one.", metavar="NAME", autocompletion=completion.service_names
+        ),
+    ] = None,
     port: Port = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines as they come.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 100,
-    replica: Annotated[str | None, typer.Option(help="One replica alone, by its id.", show_default=False)] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, metavar="N", help="How many of the last lines.")] = 100,
+    replica: Annotated[
+        str | None, typer.Option(metavar="ID", help="One replica alone, by its id.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """What the replicas printed, also those that have ended.
@@ -288,7 +295,7 @@ def scale(
     from plimsoll.core.errors import UserError
 
     if replicas != "auto" and not replicas.isdecimal():
-        raise UserError(f"REPLICAS is {replicas!r}; write a number, or auto")
+        raise UserError(f"scale {name} {replicas}: write a number of replicas, or auto")
     client = _client(port)
     wanted = None if replicas == "auto" else int(replicas)
     client.scale(name, wanted)
@@ -303,10 +310,19 @@ def scale(
     from plimsoll.cli.table import ready
 
     console = out()
-    console.line(f"  {name}   {ready(status)} ready")
+    console.line(f"  {name}   {ready(status)} ready{_holds(name, wanted)}")
     if not no_wait and not _scaled(status, wanted):
         console.line(f"  {name}   {status.get('message') or 'not there yet'}; more: plimsoll status {name}", "red")
         raise typer.Exit(1)
+
+
+def _holds(name: str, wanted: int | None) -> str:
+    """What a count set by hand means from here on."""
+    if wanted is None:
+        return ""
+    if wanted == 0:
+        return f"   requests get 503 no_replica until: plimsoll scale {name} auto"
+    return f"   until: plimsoll scale {name} auto"
 
 
 def _scaled(status: dict[str, Any], wanted: int | None) -> bool:

@@ -3,7 +3,7 @@
 `rows` and `notes` are plain text from one ServiceStatus of the admin API; only `render` knows rich.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.core.outcome import CLIENTS_DOING, ERRORS
@@ -90,15 +90,29 @@ def notes(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     if status.get("message") and status.get("phase") != "Ready":
         lines.append((str(status["message"]), _PHASE_STYLES.get(str(status.get("phase")), "")))
     for instance in status.get("instances") or []:
-        if instance.get("phase") not in {"failed", "backing_off"}:
+        again = instance.get("phase") == "starting" and instance.get("reason")  # it has failed before
+        if instance.get("phase") not in {"failed", "backing_off"} and not again:
             continue
         reason = instance.get("reason") or "ended without a word"
         if reason not in str(status.get("message") or ""):
             lines.append((f"{instance['id']}: {reason}", "red"))
         lines += [(f"  | {line}", "dim") for line in readable_log(instance.get("log_tail") or [])[-LOG_LINES:]]
+    wrong = errors_told(status)
+    if wrong:
+        lines.append((wrong, "yellow"))
     lines += [(f"hint: {hint}", "yellow") for hint in status.get("hints") or []]
     lines += [(f"not honoured here: {key}", "dim") for key in status.get("not_honoured") or []]
     return lines
+
+
+def errors_told(status: Mapping[str, Any]) -> str:
+    """Which errors, where there are more than the budget allows, and where to look; else nothing."""
+    outcomes, budget = status.get("outcomes") or {}, status.get("budget") or {}
+    errors, allowed = error_share(outcomes), budget.get("error_rate")
+    if errors is None or errors <= (allowed or 0):
+        return ""
+    told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count and outcome in ERRORS)
+    return f"errors: {told}; more: plimsoll logs {status['name']}"
 
 
 # What `logs` and `status` say beside a line anyway.
@@ -149,13 +163,13 @@ def service_time(learned: Mapping[str, Any] | None) -> str:
     return f"{milliseconds(learned.get('a_s'))} + n x {milliseconds(learned.get('c_s'))}"
 
 
-def render(statuses: Iterable[Mapping[str, Any]], *, instances: bool = False) -> "RenderableType":
-    """`instances` adds a row a replica."""
+def render(statuses: Iterable[Mapping[str, Any]], *, instances: bool = False, width: int = 240) -> "RenderableType":
+    """`instances` adds a row a replica. What `width` columns can't hold is left out, the least needed first."""
     from rich.console import Group
     from rich.text import Text
 
     statuses = list(statuses)
-    parts: list[RenderableType] = [_grid(COLUMNS, [cells(status) for status in statuses])]
+    parts: list[RenderableType] = [_grid(COLUMNS, [cells(status) for status in statuses], width, _SPARE)]
     for status in statuses:
         lines = notes(status)
         if lines:
@@ -165,17 +179,45 @@ def render(statuses: Iterable[Mapping[str, Any]], *, instances: bool = False) ->
             parts.append(Text(name, "bold") + Text(text, style))
         if instances and status.get("instances"):
             rows = [[(text, "") for text in instance_cells(instance)] for instance in status["instances"]]
-            parts += [Text(), _grid(INSTANCE_COLUMNS, rows)]
+            parts += [Text(), _grid(INSTANCE_COLUMNS, rows, width, _INSTANCE_SPARE)]
     return Group(*parts)
 
 
-def _grid(columns: Iterable[str], rows: list[list[tuple[str, str]]]) -> "RenderableType":
+# In the order in which a narrow terminal does without them.
+_SPARE = ("P50", "P95", "REVISION", "REQ/S", "ERRORS")
+_INSTANCE_SPARE = ("LOOP LAG", "BATCH OF n TAKES", "MEMORY", "QUEUED", "RESTARTS", "IN FLIGHT")
+_GAP = 2
+
+
+def fitting(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, spare: Sequence[str]) -> list[int]:
+    """The indexes of the columns to show. One that holds a breach (`!`) is the last to go."""
+    shown = list(range(len(columns)))
+    breached = {columns[at] for at in shown if any(row[at].endswith("!") for row in rows)}
+    for column in sorted(spare, key=lambda column: column in breached):
+        if _needed(columns, rows, shown) <= width:
+            break
+        shown.remove(columns.index(column))
+    return shown
+
+
+def _needed(columns: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[int]) -> int:
+    widths = (max(len(columns[at]), *(len(row[at]) for row in rows), 0) for at in shown)
+    return sum(widths) + _GAP * (len(shown) - 1)
+
+
+def _grid(
+    columns: Sequence[str], rows: list[list[tuple[str, str]]], width: int, spare: Sequence[str]
+) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    for column in columns:
-        table.add_column(column, no_wrap=True)
+    texts = [[text for text, _ in row] for row in rows]
+    if _needed(columns, texts, range(len(columns))) > width:
+        columns = [column.removesuffix(" (BUDGET)") for column in columns]
+    shown = fitting(columns, texts, width, spare)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim", show_edge=False)
+    for at in shown:
+        table.add_column(columns[at], no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(text, style) for text, style in row))
+        table.add_row(*(Text(*row[at]) for at in shown))
     return table

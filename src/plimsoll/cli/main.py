@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from plimsoll import __version__
-from plimsoll.cli import completion, files, run, services
+from plimsoll.cli import completion, files, load, run, services
 from plimsoll.cli.console import err
 from plimsoll.core.errors import HostError, UserError
 
@@ -56,6 +56,10 @@ _COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "test": (files.run_examples, ("plimsoll test", "plimsoll test services/ --service mood --json")),
     "validate": (files.validate, ("plimsoll validate", "plimsoll validate services/ --json")),
     "schema": (files.schema, ("plimsoll schema > plimsoll.schema.json",)),
+    "load": (
+        load.load,
+        ("plimsoll load mood --ramp 10:2000 --for 60s --html report.html", "plimsoll load mood --trace day.csv"),
+    ),
     "apply": (services.apply, ("plimsoll apply service.yaml", "plimsoll apply services/ --timeout 5m")),
     "status": (services.status, ("plimsoll status", "plimsoll status mood --watch", "plimsoll status --json")),
     "logs": (services.logs, ("plimsoll logs mood -f", "plimsoll logs mood --replica mood-7c9e41a-0 -n 20")),

@@ -7,7 +7,7 @@ does not grow with the number of requests. Prints nothing, reads no files, knows
 """
 
 from plimsoll.load.client import LoadSettings, OpenLoopClient
-from plimsoll.load.html import render_html
+from plimsoll.load.html import render_html, report_line
 from plimsoll.load.report import Budget, Report, line_of, made_json, verdict
 from plimsoll.load.run import Traffic, run_load
 from plimsoll.load.tally import Progress
@@ -26,6 +26,7 @@ __all__ = [
     "line_of",
     "made_json",
     "render_html",
+    "report_line",
     "run_load",
     "verdict",
 ]

@@ -1,5 +1,6 @@
 """The report as one page that opens offline: inline SVG and CSS, no scripts, nothing fetched."""
 
+from collections.abc import Callable
 from html import escape
 
 from plimsoll.load.charts import distribution, timeline
@@ -42,7 +43,7 @@ def render_html(report: Report) -> str:
     )
 
 
-def report_line(report: Report) -> str:
+def report_line(report: Report, paint: Callable[[str, str], str] = lambda text, style: text) -> str:
     """The report's figures as one line, as in the live view; rates are means over the run."""
     seconds = report.duration_s or 1.0
     sketches = report.sketches
@@ -55,6 +56,7 @@ def report_line(report: Report) -> str:
         ms(sketches.compute.quantile(0.99)),
         budget=report.budget,
         replicas=replicas_text(report.replicas),
+        paint=paint,
     )
 
 

@@ -107,3 +107,57 @@ def test_no_watch_means_no_watch(up, service, echo):
     applied = json.loads(running.cli("apply", folder / "service.yaml", "--json").stdout)["applied"]
     assert [(one["name"], one["revision_number"], one["failed"]) for one in applied] == [("mood", 2, None)]
     assert running.post("/mood", 1)[2]["version"] == 2
+
+
+def test_a_helper_module_that_is_new_and_then_changes_counts(up, service, echo):
+    folder = service()
+    running = up(folder).ready()
+    (folder / "helper.py").write_text("ANSWER = 41\n")
+    running.line(r"helper\.py changed: rev 2 ready in")
+    used = "from helper import ANSWER\n" + echo.replace('"version": VERSION', '"version": ANSWER')
+    (folder / "model.py").write_text(used)
+    running.line(r"model\.py changed: rev 3 ready in")
+    assert running.post("/mood", 1)[2]["version"] == 41
+    (folder / "helper.py").write_text("ANSWER = 42\n")
+    running.line(r"helper\.py changed: rev 4 ready in")
+    assert running.post("/mood", 1)[2]["version"] == 42
+
+
+def test_saves_in_quick_succession_end_with_the_last(up, service, echo, load, until):
+    folder = service()
+    running = up(folder).ready()
+    traffic = load(running.port, "/mood", 1, connections=2)
+    for number in range(2, 12):
+        aside = folder / "model.py~"  # written aside and renamed, as editors do
+        aside.write_text(echo.replace("VERSION = 1", f"VERSION = {number}"))
+        aside.rename(folder / "model.py")
+        traffic.more(5)
+    until(lambda: running.post("/mood", 1)[2]["version"] == 11, within=20, message=lambda: running.output)
+    until(lambda: running.status("mood")["phase"] == "Ready")
+    traffic.stop()
+    assert traffic.failures == []
+
+
+def test_each_of_several_files_is_watched(up, service, echo, tmp_path):
+    one, two = service("one"), service("two")
+    (tmp_path / "more").mkdir()
+    three = service("three", folder="more/three")
+    running = up(one, two / "service.yaml", three / "service.yaml").ready()
+    for name, folder in (("three", three), ("one", one), ("two", two)):
+        (folder / "model.py").write_text(echo.replace("VERSION = 1", "VERSION = 7"))
+        assert name in running.line(rf"^  {name} .*rev 2 ready in")
+        assert running.post(f"/{name}", 1)[2]["version"] == 7
+
+
+def test_a_deleted_model_is_told_and_the_watch_goes_on(up, service, echo, until):
+    folder = service()
+    running = up(folder).ready()
+    (folder / "model.py").unlink()
+    assert "does not exist" in running.line(r"service\.yaml:\d+ .*model\.py")
+    assert running.post("/mood", 1)[2]["version"] == 1
+    (folder / "service.yaml").chmod(0)  # nobody but root reads it now
+    (folder / "service.yaml").write_bytes(b"\xff\xfe\x00 not text")
+    running.line(r"service\.yaml.*(UTF-8|utf-8|text)")
+    text = service("mood")  # writes both anew
+    (text / "model.py").write_text(echo.replace("VERSION = 1", "VERSION = 3"))
+    until(lambda: running.post("/mood", 1)[2]["version"] == 3, within=20, message=lambda: running.output)

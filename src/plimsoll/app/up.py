@@ -7,6 +7,7 @@ the replicas drain -> everything ends. A second Ctrl-C ends it all at once; so d
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -36,6 +37,7 @@ from plimsoll.ports.spawner import Spawner
 from plimsoll.spec import ModelService, load_file, load_files, not_honoured
 from plimsoll.telemetry.logs import configure
 
+LOG = logging.getLogger(__name__)
 GREETING_S = 10.0  # a service that loads longer than this doesn't hold the greeting back
 LOADING_S = 2.0  # a service that isn't ready by then is named
 GATEWAY_DRAIN_S = 35.0  # a gateway bounds its own drain at 30 s
@@ -296,6 +298,13 @@ class _Up:
     # Saved files.
 
     async def _watch(self) -> None:
+        try:
+            await self._watch_files()
+        except Exception as error:  # the system's limit of watches, say: everything else goes on
+            self._reporter.trouble(f"saved files are not noticed any more ({error}); use: plimsoll apply FILE")
+            LOG.exception("watching ended")
+
+    async def _watch_files(self) -> None:
         self._watched = {file: watched(file, services) for file, services in self._by_file().items()}
         watcher = Watcher(lambda: set().union(*(entry.folders for entry in self._watched.values())), self._stop)
         async for changed in watcher.changes():

@@ -1,9 +1,12 @@
 """Which saved files belong to which service."""
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from plimsoll.app.up import _Up
 from plimsoll.app.watch import cause, watched
 from plimsoll.spec import load_text
 
@@ -51,6 +54,17 @@ def test_a_folder_is_everything_in_it(tmp_path, seen):
     entry = seen("./m")
     assert entry.touched({tmp_path / "m/sub/words.txt"})
     assert tmp_path / "m/sub" in entry.folders
+
+
+def test_a_watch_that_ends_is_told():
+    told = []
+
+    async def limit():
+        raise OSError("OS file watch limit reached")
+
+    reporter = SimpleNamespace(trouble=told.append)
+    asyncio.run(_Up._watch(SimpleNamespace(_watch_files=limit, _reporter=reporter)))
+    assert told == ["saved files are not noticed any more (OS file watch limit reached); use: plimsoll apply FILE"]
 
 
 def test_causes_read_well():

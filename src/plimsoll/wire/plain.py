@@ -1,7 +1,8 @@
 """Plain JSON at a route of the user's own: one request is one item, one answer is its result.
 
 A Python model gets the decoded body, whatever it is. A model of arrays takes a dict of its inputs without the batch
-axis, or the bare value where it has one input, and answers a dict of its outputs.
+axis, or the bare value where it has one input, and answers a dict of its outputs. An answer ends with a newline, so
+that a shell's next prompt stands on a line of its own.
 """
 
 from typing import Any
@@ -40,5 +41,5 @@ class PlainCodec:
         if isinstance(outputs, Items):
             if len(outputs.values) != 1:
                 raise ModelFailed(f"the model gave {len(outputs.values)} results for one item")
-            return encode_value(outputs.values[0])
-        return instances.encode_one(outputs, info.batched)
+            return encode_value(outputs.values[0]) + b"\n"
+        return instances.encode_one(outputs, info.batched) + b"\n"

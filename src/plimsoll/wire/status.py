@@ -38,14 +38,14 @@ def status_of(error: RequestError) -> int:
 
 
 def error_body(reason: str) -> bytes:
-    """`{"error": reason}`, whatever `reason` holds: one line, at most 2000 characters, valid UTF-8."""
+    """`{"error": reason}` and a newline, whatever `reason` holds: one line, at most 2000 characters, valid UTF-8."""
     line = " ".join(reason.split())
     if len(line) > _REASON_LIMIT:
         line = line[:_REASON_LIMIT] + "…"
     try:
-        return _encode({"error": line})
+        return _encode({"error": line}) + b"\n"
     except UnicodeEncodeError:  # a lone surrogate, from an author's exception
-        return _encode({"error": line.encode("utf-8", "replace").decode()})
+        return _encode({"error": line.encode("utf-8", "replace").decode()}) + b"\n"
 
 
 def retry_after(seconds: float | None) -> bytes:

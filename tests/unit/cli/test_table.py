@@ -54,6 +54,7 @@ def test_below_the_table_stands_what_is_wrong_and_what_to_do():
         "mood-8d-0: MemoryError",
         "  | one",
         "  | two",
+        "errors: 2 shed; more: plimsoll logs mood",
         "hint: the loop lags: isolation: Process",
         "not honoured here: spec.resources.limits.cpu: not here",
     ]
@@ -83,3 +84,27 @@ def test_piped_output_is_never_cut():
 )
 def test_durations_have_three_figures_at_most(seconds, shown):
     assert table.milliseconds(seconds) == shown
+
+
+def test_our_own_log_lines_are_shown_as_plain_ones():
+    ours = (
+        '{"at": "2026-01-02T03:04:05.678Z", "level": "error", "logger": "plimsoll.server.replica", "message": "no\\u001b[m",'
+        ' "service": "mood", "revision": "r", "replica": "r-0", "detail": "Traceback\\n  last", "n": 3}'
+    )
+    first, *more = table.readable_log(["printed", ours, '{"at": "never"}'])[1:4]
+    assert first[2:].endswith(r":05 error    no\x1b[m  n=3")
+    assert more == ["Traceback", "  last"]
+    assert table.readable_log(["printed", '{"at": "never"}', "{}"]) == ["printed", '{"at": "never"}', "{}"]
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 100, 240])
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_ones(width):
+    out = io.StringIO()
+    Console(file=out, width=width).print(table.render([STATUS | {"hints": [], "not_honoured": []}], width=width))
+    head, row, *_ = out.getvalue().splitlines()
+    assert "…" not in head + row
+    assert head.split()[0] == "SERVICE"
+    assert head.split()[-1] == "PHASE"
+    assert "118ms (100ms)!" in row
+    assert ("(BUDGET)" in head) == (width == 240)
+    assert ("2.0ms" in row) == (width >= 100)  # the quantiles inside their budgets go first

@@ -306,7 +306,7 @@ def test_the_pipeline_keeps_its_order(replica):
             )
         )
         raw = b""
-        while raw.count(b"HTTP/1.1 ") < 30 or not raw.endswith(b"}"):
+        while raw.count(b"HTTP/1.1 ") < 30 or not raw.endswith(b"}\n"):
             raw += sock.recv(65536)
     answers = [part.partition(b"\r\n\r\n")[2] for part in raw.split(b"HTTP/1.1 ")[1:]]
     for index, answer in enumerate(answers):

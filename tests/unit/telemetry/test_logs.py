@@ -79,3 +79,30 @@ def test_configuring_again_replaces_and_leaves_the_root_alone(stream):
     logs.configure()
     (handler,) = logging.getLogger(logs.ROOT).handlers
     assert handler.stream is sys.stderr
+
+
+def test_a_json_line_is_read_back_as_the_console_would_have_said_it(stream):
+    logs.configure("json", "info", stream, always={"replica": "mood-1"})
+    log().warning("lost", extra={"n": 3})
+    record = logs.parse(stream.getvalue())
+    assert record is not None
+    assert (record["replica"], record["n"]) == ("mood-1", 3)
+    (line,) = logs.readable(record, hide={"replica"})
+    assert re.fullmatch(r"\d\d:\d\d:\d\d warning  lost  n=3", line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["loading", "{}", '{"at": 5}', '{"at": "x"', '{"at": null, "level": 1}', '{"at": "2026-01-01T00:00:00Z", "n": 1}'],
+)
+def test_what_a_model_prints_is_none_of_ours(line):
+    assert logs.parse(line) is None
+
+
+def test_a_limiter_says_a_thing_once_in_a_while_and_how_often_it_did_not():
+    limiter = logs.Limiter(every_s=10.0)
+    assert [limiter.admit("a", now) for now in (0.0, 1.0, 9.9, 10.0, 10.1)] == [0, None, None, 2, None]
+    assert limiter.admit("b", 1.0) == 0
+    for number in range(5000):
+        limiter.admit(number, 2.0)
+    assert len(limiter._said) <= 1000

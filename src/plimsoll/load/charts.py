@@ -94,7 +94,7 @@ def distribution(report: Report) -> str:
     for bucket in filled:
         bars[min(len(bars) - 1, int((log10(value_of(bucket)) - begin) / width))] += sketch.counts[bucket]
     across: Scale = lambda exponent: _LEFT + _INNER * (exponent - low) / (high - low)  # noqa: E731
-    top, height = 40, 170
+    top, height = 64, 170
     most = max(bars) / sketch.count
     up: Scale = lambda share: top + height * (1 - share / most)  # noqa: E731
     drawn = "".join(
@@ -104,9 +104,12 @@ def distribution(report: Report) -> str:
         for i, count in enumerate(bars)
         if count
     )
-    marks = [(f"p{q * 100:g}", sketch.quantile(q), "var(--blue)", top - 6) for q in (0.5, 0.95, 0.99)]
+    # Each label has a line of its own: quantiles may lie close together.
+    marks = [
+        (f"p{q * 100:g}", sketch.quantile(q), "var(--blue)", top - 6 - 13 * i) for i, q in enumerate((0.5, 0.95, 0.99))
+    ]
     if budget_s is not None:
-        marks.append(("p99 budget", budget_s, "var(--red)", top - 20))
+        marks.append(("p99 budget", budget_s, "var(--red)", top - 45))
     lines = "".join(
         f'<path d="M{across(log10(at)):.1f},{y + 3}V{top + height}" stroke="{colour}" stroke-dasharray="3 3"/>'
         f'<text x="{across(log10(at)):.1f}" y="{y}" text-anchor="middle" style="fill:{colour}">'

@@ -32,10 +32,10 @@ class Row:
     queue_p99_ms: float | None
     replicas: int | None
 
-    def merged(self, later: "Row") -> "Row":
+    def merged(self, later: "Row", *, lengthen: bool = True) -> "Row":
         return Row(
             self.at_s,
-            self.step_s + later.step_s,
+            self.step_s + (later.step_s if lengthen else 0.0),
             self.offered + later.offered,
             self.accepted + later.accepted,
             self.refused + later.refused,
@@ -171,8 +171,12 @@ class Tally:
 
     def _add(self, row: Row) -> None:
         last = self.rows[-1] if self.rows else None
-        if last is not None and (last.step_s < self._step_s * 0.9 or row.step_s < 0.5):
-            self.rows[-1] = last.merged(row)  # a short last second would be a spike of its own
+        if last is not None and row.step_s < 0.5:
+            # The last answers after the last request: a step of their own would be a spike, more time for the last
+            # step a dip.
+            self.rows[-1] = last.merged(row, lengthen=row.offered > 0)
+        elif last is not None and last.step_s < self._step_s * 0.9:
+            self.rows[-1] = last.merged(row)
         else:
             self.rows.append(row)
         if len(self.rows) > _ROWS_MAX:

@@ -38,7 +38,7 @@ def pipelined(port, path, requests, connections=4, depth=16):
                     if data.count(b"HTTP/1.1 200 ") != found:
                         failures.append(data[:200])
                         return
-                    if found == left and data.endswith(b"}"):
+                    if found == left and data.rstrip().endswith(b"}"):
                         left = 0
                 seen += some
             counted.append(seen)

@@ -49,7 +49,7 @@ def test_the_printed_curl_line_works_as_it_stands(up, service):
     done = subprocess.run(
         ["bash", "-c", line.replace("curl ", "curl -sS ", 1)], check=False, capture_output=True, text=True, cwd=folder
     )
-    assert done.stdout == '{"version":1,"value":{"text":"it\'s a day"}}', done.stderr
+    assert done.stdout == '{"version":1,"value":{"text":"it\'s a day"}}\n', done.stderr
 
 
 def test_several_services_stand_behind_one_gateway(up, service):

@@ -111,6 +111,36 @@ def test_logs_show_what_the_model_printed_also_as_it_comes(up, service, echo, lo
         following.stdout.close()
 
 
+def test_logs_show_our_own_lines_as_plain_ones(up, service, echo):
+    failing = echo.replace("        return", "        if batch == ['secret']: raise KeyError(batch[0])\n        return")
+    running = up(service(model=failing)).ready()
+    for _ in range(3):
+        assert running.post("/mood", "secret")[0] == 500
+    done = running.cli("logs", "mood")
+    assert re.search(r"^mood-\S+ \d\d:\d\d:\d\d info     replica ready  pid=\d+  ", done.stdout, re.MULTILINE), (
+        done.stdout
+    )
+    assert re.search(
+        r"error    predict failed  error=KeyError  at_line=\S*model.py:10 predict", done.stdout.replace('"', "")
+    )
+    assert done.stdout.count("predict failed") == 1
+    assert "secret" not in done.stdout
+    rows = [json.loads(line) for line in running.cli("logs", "mood", "--json").stdout.splitlines()]
+    (ready,) = [row["record"] for row in rows if row.get("record", {}).get("message") == "replica ready"]
+    assert ready["service"] == "mood"
+    assert ready["level"] == "info"
+    gateway = (running.run_dir / "logs" / "gateway-0.log").read_text().splitlines()
+    assert "gateway ready" in [json.loads(line)["message"] for line in gateway]
+
+
+def test_a_count_set_by_hand_says_what_it_means(up, service):
+    running = up(service()).ready()
+    assert "2/2 ready   until: plimsoll scale mood auto" in running.cli("scale", "mood", "2").stdout
+    told = running.cli("scale", "mood", "0").stdout
+    assert told == "  mood   0/0 ready   requests get 503 no_replica until: plimsoll scale mood auto\n"
+    assert running.cli("scale", "mood", "auto").stdout == "  mood   1/1 ready\n"
+
+
 def test_events_tell_what_happened(up, service):
     running = up(service()).ready()
     rows = [json.loads(line) for line in running.cli("events", "--json").stdout.splitlines()]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.e2e.conftest import REPO
+from tests.e2e.conftest import REPO, Client
 
 EXAMPLES = REPO / "examples"
 
@@ -47,8 +47,6 @@ def curl(command, port, folder):
     assert words[0] == "curl"
     assert words[1].startswith("localhost:8080/")
     path = words[1].removeprefix("localhost:8080")
-    from tests.e2e.conftest import Client
-
     client = Client(port)
     try:
         if len(words) == 2:

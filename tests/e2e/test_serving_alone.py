@@ -73,4 +73,25 @@ def test_a_taken_port_and_a_broken_model_are_clear_lines(serve, service, free_po
     told = process.stdout.read()
     assert "model.py:" in told
     assert "ZeroDivisionError" in told
-    assert "Traceback" not in told.splitlines()[0]
+    assert json.loads(told.splitlines()[0])["message"].startswith("model did not load: ZeroDivisionError")
+    assert told.splitlines()[1].startswith("error: ")
+
+
+def test_it_logs_json_where_nobody_watches(env, service, free_port):
+    options = [service() / "service.yaml", "--port", free_port()]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "plimsoll.cli.main", "serve", *map(str, options)],
+        env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        line = process.stderr.readline()
+        ready = json.loads(line)
+        assert (ready["message"], ready["service"], ready["replica"]) == ("replica ready", "mood", "mood-alone-0")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+        assert [json.loads(line)["message"] for line in errors.splitlines()] == ["draining", "drained"]
+        assert process.returncode == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()

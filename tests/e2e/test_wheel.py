@@ -29,11 +29,23 @@ def wheel(tmp_path_factory):
     return built
 
 
+EXTRAS = ("onnx", "sklearn", "scikit", "skops", "joblib", "scipy", "skl2onnx", "vader")
+
+
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
+    return install(wheel, tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture(scope="module")
+def bare(wheel, tmp_path_factory):
+    """As `pip install plimsoll-serve` gives it: without any extra."""
+    return install(wheel, tmp_path_factory.mktemp("bare"), without=EXTRAS)
+
+
+def install(wheel, home, without=()):
     """The `plimsoll` of a new venv that holds the wheel alone; its dependencies come from here by a .pth file, which
     needs no network. The editable install of this tree must not be seen, so each dependency is linked by itself."""
-    home = tmp_path_factory.mktemp("clean")
     venv.create(home, with_pip=False, symlinks=True)
     site = Path(next(iter(home.glob("lib/python*/site-packages"))))
     with zipfile.ZipFile(wheel) as archive:
@@ -47,7 +59,8 @@ def installed(wheel, tmp_path_factory):
     beside = home / "dependencies"
     beside.mkdir()
     for entry in here.iterdir():
-        if "plimsoll" not in entry.name.lower() and not entry.name.endswith(".pth"):
+        hidden = ("plimsoll", *without)
+        if not entry.name.lower().lstrip("_").startswith(hidden) and not entry.name.endswith(".pth"):
             (beside / entry.name).symlink_to(entry)
     (site / "dependencies.pth").write_text(f"{beside}\n")
     return home / "bin", names
@@ -79,13 +92,14 @@ def test_it_starts_from_the_wheel_alone(installed, env, tmp_path):
     assert re.fullmatch(r"plimsoll \d+\.\d+\S*\n", done.stdout), done.stderr
 
 
-def test_the_first_hour_from_the_wheel(installed, env, tmp_path):
+@pytest.mark.parametrize("extras", ["all", "none"])
+def test_the_first_hour_from_the_wheel(request, extras, env, tmp_path):
     """init, test, up, a request, Ctrl-C."""
     import http.client
     import signal
     import socket
 
-    bin_folder, _ = installed
+    bin_folder, _ = request.getfixturevalue("installed" if extras == "all" else "bare")
     environ = clean_env(bin_folder, env["XDG_RUNTIME_DIR"])
 
     def plimsoll(*args, cwd):
@@ -121,4 +135,33 @@ def test_the_first_hour_from_the_wheel(installed, env, tmp_path):
         if running.poll() is None:
             running.kill()
             running.wait(10)
+        running.stdout.close()
+
+
+@pytest.mark.parametrize(("suffix", "extra"), [("onnx", "onnx"), ("skops", "sklearn")])
+def test_without_its_extra_a_format_says_what_to_install(bare, env, tmp_path, suffix, extra):
+    """`test` says it, and `up` serves the others."""
+    bin_folder, _ = bare
+    environ = clean_env(bin_folder, env["XDG_RUNTIME_DIR"])
+    (tmp_path / f"model.{suffix}").write_bytes(b"a model")
+    (tmp_path / "service.yaml").write_text(
+        "apiVersion: plimsoll.dev/v1alpha1\nkind: ModelService\nmetadata: {name: mood}\n"
+        f"spec: {{model: {{path: ./model.{suffix}}}}}\n"
+    )
+    (tmp_path / "request.json").write_text("{}")
+    done = subprocess.run(
+        ["plimsoll", "test"], env=environ, check=False, capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert done.returncode != 0
+    assert f"pip install 'plimsoll-serve[{extra}]'" in done.stdout + done.stderr
+    running = subprocess.Popen(
+        ["plimsoll", "up", "--port", "0"],
+        env=environ, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        told = next(line for line in running.stdout if "FAILED" in line)
+        assert f"pip install 'plimsoll-serve[{extra}]'" in told
+    finally:
+        running.terminate()
+        running.wait(30)
         running.stdout.close()

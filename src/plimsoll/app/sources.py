@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # pydantic costs 100 ms, and `apply` sends text
     from plimsoll.spec import ModelService
 
 _MARK = "plimsoll.dev/"  # every document of ours names it in apiVersion; a compose file beside it does not
+_NAMED_MAX = 5  # folders that a message names
 _SUFFIXES = frozenset({".yaml", ".yml"})
 
 
@@ -33,7 +34,9 @@ def _in_folder(folder: Path, *, named: bool) -> list[Path]:
     files = [path for path in candidates if path.stem == "service" or _MARK in read_text(path)]
     if not files:
         where = str(folder) if named else "this folder"
-        raise UserError(f"no service file in {where}; name one, or make one with: plimsoll init python NAME")
+        below = sorted({str(path.parent) for path in folder.glob("*/service.yaml")})
+        advice = f"there is one in {', in '.join(below[:_NAMED_MAX])}" if below else "name one"
+        raise UserError(f"no service file in {where}; {advice}, or make one with: plimsoll init python NAME")
     return files
 
 

@@ -38,6 +38,14 @@ def test_nothing_named_stands_for_this_folder(tmp_path):
     assert service_files([], folder=tmp_path) == [tmp_path / "service.yaml"]
 
 
+def test_folders_below_that_have_some_are_named(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "service.yaml").write_text("")
+    with pytest.raises(UserError, match=r"there is one in \S*/one, in \S*/two, or make one with: plimsoll init"):
+        service_files([tmp_path])
+
+
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nope\.yaml: no such file or folder"):
         documents([tmp_path / "nope.yaml"])

@@ -161,3 +161,12 @@ def test_a_deleted_model_is_told_and_the_watch_goes_on(up, service, echo, until)
     text = service("mood")  # writes both anew
     (text / "model.py").write_text(echo.replace("VERSION = 1", "VERSION = 3"))
     until(lambda: running.post("/mood", 1)[2]["version"] == 3, within=20, message=lambda: running.output)
+
+
+def test_undoing_a_broken_save_goes_back_to_what_serves(up, service, echo):
+    folder = service()
+    running = up(folder).ready()
+    (folder / "model.py").write_text(echo + "\ndef broken(:\n")
+    running.line("rev 2 FAILED")
+    (folder / "model.py").write_text(echo)
+    running.line("model.py changed: back to rev 1, which has served all the while")

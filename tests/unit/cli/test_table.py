@@ -88,7 +88,7 @@ def test_durations_have_three_figures_at_most(seconds, shown):
 
 def test_our_own_log_lines_are_shown_as_plain_ones():
     ours = (
-        '{"at": "2026-01-02T03:04:05.678Z", "level": "error", "logger": "plimsoll.server.replica", "message": "no\\u001b[m",'
+        '{"at": "2026-01-02T03:04:05.678Z", "level": "error", "logger": "plimsoll.server", "message": "no\\u001b[m",'
         ' "service": "mood", "revision": "r", "replica": "r-0", "detail": "Traceback\\n  last", "n": 3}'
     )
     first, *more = table.readable_log(["printed", ours, '{"at": "never"}'])[1:4]

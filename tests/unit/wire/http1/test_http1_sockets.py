@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,9 @@ def test_half_a_request_times_out(kit, loop):
 
 @LOOPS
 def test_a_reader_that_stalls_is_cut(kit, loop, address):
+    if loop == "asyncio" and sys.version_info >= (3, 12):
+        pytest.skip("asyncio's writelines pauses nobody from Python 3.12 on; uvloop's, which is what runs, does")
+
     async def main():
         application = kit.Application(lambda exchange: (200, b"", b"x" * 20_000_000))
         server = HttpServer(application, HttpSettings(write_timeout_s=0.05, sweep_s=0.01, min_bytes_per_s=10**9))

@@ -89,10 +89,10 @@ def distribution(report: Report) -> str:
     if budget_s is not None:
         low, high = min(low, budget_s), max(high, budget_s * 1.1)
     low, high = log10(low) - 0.02, log10(high) + 0.02
-    bars = [0] * min(_BARS, max(1, last - first))
-    begin, width = log10(value_of(first)), log10(value_of(last) / value_of(first)) / len(bars)
-    for bucket in filled:
-        bars[min(len(bars) - 1, int((log10(value_of(bucket)) - begin) / width))] += sketch.counts[bucket]
+    each = ceil((last - first) / _BARS)  # whole buckets a bar: else some bars hold one more than their neighbours
+    bars = [sum(sketch.counts[at : at + each]) for at in range(first, last, each)]
+    step = log10(value_of(first + 1) / value_of(first))
+    begin, width = log10(value_of(first)) - step / 2, each * step
     across: Scale = lambda exponent: _LEFT + _INNER * (exponent - low) / (high - low)  # noqa: E731
     top, height = 64, 170
     most = max(bars) / sketch.count
@@ -112,7 +112,7 @@ def distribution(report: Report) -> str:
         marks.append(("p99 budget", budget_s, "var(--red)", top - 45))
     lines = "".join(
         f'<path d="M{across(log10(at)):.1f},{y + 3}V{top + height}" stroke="{colour}" stroke-dasharray="3 3"/>'
-        f'<text x="{across(log10(at)):.1f}" y="{y}" text-anchor="middle" style="fill:{colour}">'
+        f'<text x="{across(log10(at)):.1f}" y="{y}" text-anchor="{_anchor(across(log10(at)))}" style="fill:{colour}">'
         f"{name} {figure(ms(at))}</text>"
         for name, at, colour, y in marks
         if at
@@ -127,6 +127,11 @@ def distribution(report: Report) -> str:
         f'<svg viewBox="0 0 {_WIDE} {top + height + 26}" role="img" aria-label="latency distribution">'
         f"{grid}{drawn}{lines}{axis}</svg>"
     )
+
+
+def _anchor(x: float) -> str:
+    """Near an edge a label goes inwards."""
+    return "end" if x > _WIDE - 60 else "start" if x < 60 else "middle"
 
 
 def _milliseconds(seconds: float) -> str:

@@ -85,18 +85,21 @@ def _method(report: Report) -> str:
 
 def _tiles(report: Report) -> str:
     share = f"{report.in_time / report.offered:.1%}" if report.offered else "-"
-    p99 = figure(ms(report.sketches.latency.quantile(0.99)))
     allowed = f" of {figure(ms(report.budget.p99_s))} ms" if report.budget.p99_s is not None else ""
     tiles = (
         (f"{rate(report.offered_per_s)}/s", "offered"),
         (f"{rate(report.goodput_per_s)}/s", "goodput"),
         (share, "of offered answered in time"),
-        (f"{p99} ms", f"p99{allowed}"),
-        (f"{figure(ms(report.sketches.refusal.quantile(0.99)))} ms", "p99 of refusals"),
+        (_milliseconds(report.sketches.latency.quantile(0.99)), f"p99{allowed}"),
+        (_milliseconds(report.sketches.refusal.quantile(0.99)), "p99 of refusals"),
         (f"{report.hung:,}", "hung"),
     )
     cells = "".join(f'<div class="tile"><b>{escape(value)}</b>{escape(name)}</div>' for value, name in tiles)
     return f'<div class="tiles">{cells}</div>'
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{figure(ms(seconds))} ms"
 
 
 def _outcomes(report: Report) -> str:

@@ -66,7 +66,8 @@ def run_batch(model: Model, batch: Sequence[Inputs]) -> Results:
 
 
 def warm_up(model: Model, max_batch: int, limit_s: float = 2.0) -> list[tuple[int, float]]:
-    """Runs b = 1, 2, 4 … max, twice each, within about `limit_s`; (items, seconds) of each second call."""
+    """Runs b = 1, 2, 4 … max, three times each, until `limit_s` has passed; (items, seconds) of each call but the first
+    of a size. A model that takes longer than that for one call runs it once."""
     info = model.info
     largest = max_batch if info.batched else 1
     if info.max_batch is not None:
@@ -86,8 +87,8 @@ def warm_up(model: Model, max_batch: int, limit_s: float = 2.0) -> list[tuple[in
                 return times  # its own requests will tell what is wrong; a made-up input must not fail the start
             if repeat:
                 times.append((size, perf_counter() - start))
-        if perf_counter() - began > limit_s:
-            break
+            if perf_counter() - began > limit_s:
+                return times or [(size, perf_counter() - start)]
     return times
 
 

@@ -20,66 +20,83 @@ if TYPE_CHECKING:
 
 _LINE_EVERY_S = 5  # where nobody looks at a terminal
 
+Target = Annotated[
+    str,
+    typer.Argument(
+        help="A running service, or http://HOST:PORT/PATH.",
+        metavar="NAME|URL",
+        autocompletion=completion.service_names,
+    ),
+]
+Rate = Annotated[float | None, typer.Option(min=0, help="Requests a second. [default: 100]", show_default=False)]
+Ramp = Annotated[
+    str | None, typer.Option(metavar="FROM:TO", help="A rate that rises along a line: 10:2000.", show_default=False)
+]
+TraceFile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Recorded traffic: CSV or JSON lines.", show_default=False)
+]
+Speedup = Annotated[float, typer.Option(help="Play a trace that much faster.")]
+Scale = Annotated[float, typer.Option(help="That many times a trace's requests.")]
+Duration = Annotated[
+    str | None,
+    typer.Option("--for", help="How long: 60s, 5m. [default: 30s, or all of a trace]", show_default=False),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        metavar="poisson|gamma:CV|uniform",
+        help="How regular they come; gamma:4 in bursts. [default: poisson]",
+        show_default=False,
+    ),
+]
+Body = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|-|JSON", help="What is sent. [default: the service's example]", show_default=False),
+]
+Headers = Annotated[list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A header; repeatable.")]
+Tenant = Annotated[str | None, typer.Option(help="Send as this tenant.", show_default=False)]
+Connections = Annotated[int, typer.Option(min=1, max=60_000, help="Open at most.")]
+Timeout = Annotated[
+    str | None,
+    typer.Option(
+        help="Without an answer for so long: hung. [default: the service's timeout + 5s; a URL's 30s]",
+        show_default=False,
+    ),
+]
+BudgetP99 = Annotated[
+    str | None, typer.Option(help="A p99 to hold it against. [default: the service's]", show_default=False)
+]
+Seed = Annotated[int | None, typer.Option(help="Repeat a run's arrivals. [default: drawn]", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="The report as JSON on standard output.")]
+Html = Annotated[
+    str | None, typer.Option(metavar="FILE", help="The report as a page that opens offline.", show_default=False)
+]
+FailOnBreach = Annotated[
+    bool, typer.Option("--fail-on-breach", help="End with 1 where the budget was broken, or requests hung.")
+]
+
 
 def load(
-    target: Annotated[
-        str,
-        typer.Argument(
-            help="A running service, or http://HOST:PORT/PATH.", metavar="NAME|URL",
-            autocompletion=completion.service_names,
-        ),
-    ],
-    rate: Annotated[
-        float | None, typer.Option(min=0, help="Requests a second. [default: 100]", show_default=False)
-    ] = None,
-    ramp: Annotated[
-        str | None, typer.Option(metavar="FROM:TO", help="A rate that rises along a line: 10:2000.", show_default=False)
-    ] = None,
-    trace: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Recorded traffic: CSV or JSON lines.", show_default=False)
-    ] = None,
-    speedup: Annotated[float, typer.Option(help="Play a trace that much faster.")] = 1.0,
-    scale: Annotated[float, typer.Option(help="That many times a trace's requests.")] = 1.0,
-    duration: Annotated[
-        str | None,
-        typer.Option("--for", help="How long: 60s, 5m. [default: 30s, or all of a trace]", show_default=False),
-    ] = None,
-    arrivals: Annotated[
-        str | None,
-        typer.Option(
-            metavar="poisson|gamma:CV|uniform", help="How regular they come; gamma:4 in bursts. [default: poisson]",
-            show_default=False,
-        ),
-    ] = None,
-    body: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|-|JSON", help="What is sent. [default: the service's example]", show_default=False),
-    ] = None,
-    header: Annotated[list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A header; repeatable.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Send as this tenant.", show_default=False)] = None,
-    connections: Annotated[int, typer.Option(min=1, max=60_000, help="Open at most.")] = 1024,
-    timeout: Annotated[
-        str | None,
-        typer.Option(
-            help="Without an answer for so long: hung. [default: the service's timeout + 5s; a URL's 30s]",
-            show_default=False,
-        ),
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="A p99 to hold it against. [default: the service's]", show_default=False)
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Repeat a run's arrivals. [default: drawn]", show_default=False)
-    ] = None,
+    target: Target,
+    rate: Rate = None,
+    ramp: Ramp = None,
+    trace: TraceFile = None,
+    speedup: Speedup = 1.0,
+    scale: Scale = 1.0,
+    duration: Duration = None,
+    arrivals: Kind = None,
+    body: Body = None,
+    header: Headers = None,
+    tenant: Tenant = None,
+    connections: Connections = 1024,
+    timeout: Timeout = None,
+    budget: BudgetP99 = None,
+    seed: Seed = None,
     port: Port = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON on standard output.")] = False,
-    html: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The report as a page that opens offline.", show_default=False)
-    ] = None,
-    fail_on_breach: Annotated[
-        bool, typer.Option("--fail-on-breach", help="End with 1 where the budget was broken, or requests hung.")
-    ] = False,
-) -> None:  # fmt: skip
+    as_json: AsJson = False,
+    html: Html = None,
+    fail_on_breach: FailOnBreach = False,
+) -> None:
     """Send requests at a rate of your own, whatever the answers do, and hold the answers against the budget.
 
     Latency counts from the moment a request should have been sent. Ctrl-C ends the run early, with its report.

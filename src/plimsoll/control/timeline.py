@@ -75,9 +75,9 @@ class Timeline:
         """Leaves out, and returns False for, what was told within the last minute: a step that fails at each turn makes
         one line a minute, not one a second."""
         key, now = (service, kind, message), self._wall()
-        if now - self._once.get(key, float("-inf")) < _REPEAT_S:
+        if 0 <= now - self._once.get(key, float("-inf")) < _REPEAT_S:  # a clock set back must not silence it
             return False
-        self._once = {told: at for told, at in self._once.items() if now - at < _REPEAT_S} | {key: now}
+        self._once = {told: at for told, at in self._once.items() if 0 <= now - at < _REPEAT_S} | {key: now}
         self.record(service, kind, message, level=level, **details)
         return True
 

@@ -24,6 +24,8 @@ def test_a_step_that_fails_at_each_turn_makes_one_line_a_minute():
     assert told == 3
     assert [event.service for event in timeline.since()] == ["a", "b"] * 3
     assert timeline.since()[0].level == Level.ERROR
+    now = -3600.0  # somebody set the clock back
+    assert timeline.record_once("a", Kind.ERROR, "the disk is full")
 
 
 def test_followers_get_old_and_new_events_and_end_with_close():

@@ -7,8 +7,8 @@ a share is `0.1%`. Errors are ValueErrors whose text says what was expected.
 import re
 
 _DURATION_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?\Z")
+_DURATION_PART = re.compile(r"([0-9]+(?:[.][0-9]+)?)(ns|us|ms|s|m|h)")
+_QUANTITY = re.compile(r"([0-9]+(?:[.][0-9]+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?\Z")
 _QUANTITY_SUFFIXES = {
     None: 1.0, "m": 1e-3,
     "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
@@ -60,7 +60,7 @@ def format_bytes(count: float) -> str:
 
 def parse_share(text: str) -> float:
     """A share of one: `0.1%` is 0.001."""
-    match = re.match(r"(\d+(?:\.\d+)?)%\Z", text)
+    match = re.match(r"([0-9]+(?:[.][0-9]+)?)%\Z", text)
     if match is None or float(match[1]) > 100:
         raise ValueError(f"{text!r} is no share; write a percentage from 0% to 100%: 0.1%")
     return float(match[1]) / 100

@@ -37,11 +37,12 @@ def run_loop(main: Coroutine[Any, Any, int]) -> int:
     gc.collect()
     gc.freeze()  # what was imported is never garbage, and a fork's pages stay shared
     gc.set_threshold(_GC_YOUNG, _GC_MIDDLE, _GC_OLD)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(main)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where it is installed; None: the interpreter's own."""
     try:
         import uvloop
     except ImportError:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from plimsoll import __version__
-from plimsoll.app.child_host import on_signals
+from plimsoll.app.child_host import loop_factory, on_signals
 from plimsoll.app.gateways import GatewayPlan, Gateways
 from plimsoll.app.instance import Instance, RunFolder, told_in_a_line
 from plimsoll.app.local import local_backend, local_spawner, preloads, warm
@@ -101,13 +101,7 @@ def run_up(options: UpOptions, reporter: Reporter) -> int:
         (folder.path / "logs").mkdir(mode=0o700)
         log = stack.enter_context((folder.path / "logs" / "controller.log").open("a", encoding="utf-8"))
         configure(stream=log)  # the terminal is for what a user has to know
-        try:
-            import uvloop
-
-            factory = uvloop.new_event_loop
-        except ImportError:
-            factory = None
-        with asyncio.Runner(loop_factory=factory) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_Up(options, reporter, files, services, folder, doors, admin).run())
 
 

@@ -15,7 +15,7 @@ from plimsoll.gateway.heads import Headers, read_answer, request_lines
 from plimsoll.gateway.service import Service
 from plimsoll.gateway.upstream import Upstream
 from plimsoll.policy.routing import GiveUp, after_loss
-from plimsoll.telemetry.server_timing import NOTHING
+from plimsoll.telemetry.server_timing import gateway_timing
 from plimsoll.wire.deadline import encode_time_left
 from plimsoll.wire.http1 import ClientConnection, Exchange
 
@@ -234,12 +234,12 @@ class Forwarding:
         self._end(error.outcome)
 
     def _answer(self, status: int, lines: bytes, body: bytes, outcome: Outcome, timing: bytes) -> None:
-        gateway_ms = (self._sent_at - self.exchange.arrived - self.held_s) * 1000
-        held = b"hold;dur=%.3f, " % (self.held_s * 1000) if self.held_s else b""
+        held_s = self.held_s
+        where = gateway_timing(self._sent_at - self.exchange.arrived - held_s, timing, held_s)
         self.exchange.respond(
             status,
-            b"%bserver-timing: gateway;dur=%.3f, %b%b\r\nplimsoll-outcome: %b\r\nx-request-id: %b\r\n"
-            % (lines, gateway_ms, held, timing or NOTHING, outcome.encode(), self.request_id),
+            b"%bserver-timing: %b\r\nplimsoll-outcome: %b\r\nx-request-id: %b\r\n"
+            % (lines, where, outcome.encode(), self.request_id),
             body,
         )
         self._end(outcome)

@@ -92,7 +92,6 @@ class Engine:
         if self.queue.size + request.size > self._max_queued:
             self._finish(request, Ending(None, Shed("the queue is full", retry_after_s=1), 0.0, 0.0))
             return
-        request.queued = now
         self.queue.push(request, now)
         # Not at once: all that this turn of the loop reads may join the same batch.
         if not self._running and not self._pump_due:
@@ -107,7 +106,7 @@ class Engine:
         """The host's timer calls this often: answers what expired while a batch runs, and notices one that hangs."""
         now = self._now()
         for request in self.queue.expire(now):
-            self._finish(request, Ending(None, Expired("the deadline passed in the queue"), now - request.queued, 0.0))
+            self._end_queued(request, Expired("the deadline passed in the queue"), now)
         if not self._running or now - self._started < self._predict_timeout_s:
             return
         reason = f"predict exceeded runtime.predictTimeout of {self._predict_timeout_s:g} s"
@@ -126,7 +125,7 @@ class Engine:
         self._stopped = error
         now = self._now()
         for request in self.queue.drain():
-            self._finish(request, Ending(None, error, now - request.queued, 0.0))
+            self._end_queued(request, error, now)
 
     def _pump(self) -> None:
         self._pump_due = False
@@ -144,11 +143,9 @@ class Engine:
                 self._begin_alone(batch[0])
             self.runner.run([request.inputs for request in batch])
         for request in poll.expired:
-            error: RequestError = Expired("the deadline passed in the queue")
-            self._finish(request, Ending(None, error, now - request.queued, 0.0))
+            self._end_queued(request, Expired("the deadline passed in the queue"), now)
         for request in poll.shed:
-            error = Shed("it would have missed its deadline", retry_after_s=1)
-            self._finish(request, Ending(None, error, now - request.queued, 0.0))
+            self._end_queued(request, Shed("it would have missed its deadline", retry_after_s=1), now)
         if not batch and poll.wake_at is not None:
             self._wake = self._loop.call_at(poll.wake_at, self._pump)
 
@@ -177,6 +174,9 @@ class Engine:
                     finish(request, Ending(result, None, queue_s, seconds, size))
         if len(self.queue):
             self._pump()
+
+    def _end_queued(self, request: Request, error: RequestError, now: float) -> None:
+        self._finish(request, Ending(None, error, now - request.queued, 0.0))
 
     def _end_running(self, error: RequestError) -> None:
         batch, started = self._running, self._started

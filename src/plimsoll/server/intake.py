@@ -21,7 +21,7 @@ from plimsoll.server.pages import Pages
 from plimsoll.server.parts import exceeds
 from plimsoll.server.record import Record
 from plimsoll.server.settings import ReplicaSettings
-from plimsoll.telemetry.server_timing import NOTHING, header
+from plimsoll.telemetry.server_timing import NOTHING, header, replica_timing
 from plimsoll.wire import deadline as wire_deadline
 from plimsoll.wire.codec import Codec, Decoded, codec_named
 from plimsoll.wire.http1 import Exchange
@@ -276,10 +276,9 @@ class Intake:
         context.exchange.respond(
             200,
             b"content-type: application/json\r\n"
-            b"server-timing: queue;dur=%.3f, compute;dur=%.3f\r\nx-request-id: %b\r\n%b%b"
+            b"server-timing: %b\r\nx-request-id: %b\r\n%b%b"
             % (
-                ending.queue_s * 1000,
-                ending.compute_s * 1000,
+                replica_timing(ending.queue_s, ending.compute_s),
                 context.request_id.encode(),
                 self._tails[Outcome.OK],
                 self.load_line,
@@ -295,9 +294,8 @@ class Intake:
             headers += b"allow: POST\r\n" if exchange.path in self._codecs else b"allow: GET, HEAD\r\n"
         context = exchange.context
         request_id = context.request_id if isinstance(context, Context) else ""
-        tail = b"server-timing: queue;dur=%.3f, compute;dur=%.3f\r\nx-request-id: %b\r\n%b%b" % (
-            queue_s * 1000,
-            compute_s * 1000,
+        tail = b"server-timing: %b\r\nx-request-id: %b\r\n%b%b" % (
+            replica_timing(queue_s, compute_s),
             (request_id or self._request_id(exchange)).encode(),
             self._tails[error.outcome],
             self.load_line,

@@ -8,9 +8,12 @@ def replica_timing(queue_s: float, compute_s: float) -> bytes:
     return b"queue;dur=%.3f, compute;dur=%.3f" % (queue_s * 1000, compute_s * 1000)
 
 
-def gateway_timing(gateway_s: float, replica: bytes | None) -> bytes:
-    """The value as a gateway writes it: its own share first, then what the replica said (None: nothing)."""
-    return b"gateway;dur=%.3f, %b" % (gateway_s * 1000, NOTHING if replica is None else replica)
+def gateway_timing(gateway_s: float, replica: bytes, held_s: float = 0.0) -> bytes:
+    """The value as a gateway writes it: its own share first, how long it held the request for a first replica if it
+    did, then what the replica said (empty: nothing)."""
+    if held_s:
+        return b"gateway;dur=%.3f, hold;dur=%.3f, %b" % (gateway_s * 1000, held_s * 1000, replica or NOTHING)
+    return b"gateway;dur=%.3f, %b" % (gateway_s * 1000, replica or NOTHING)
 
 
 def header(value: bytes) -> bytes:

@@ -13,7 +13,8 @@ def test_milliseconds_on_the_wire_seconds_inside():
 
 
 def test_an_answer_that_never_reached_a_replica():
-    assert gateway_timing(0.001, None) == b"gateway;dur=1.000, " + NOTHING
+    assert gateway_timing(0.001, b"") == b"gateway;dur=1.000, " + NOTHING
+    assert gateway_timing(0.001, b"queue;dur=1.0", 0.25) == b"gateway;dur=1.000, hold;dur=250.000, queue;dur=1.0"
 
 
 def test_foreign_entries_are_read_as_far_as_they_go():

@@ -1,10 +1,7 @@
 import weakref
 
-import pytest
-
 from plimsoll.policy.admission import HoldQueue
 from plimsoll.policy.restart import Backoff
-from plimsoll.policy.scaling import FixedScaler
 
 
 def test_held_requests_are_released_in_order():
@@ -78,9 +75,3 @@ def test_backoff_doubles_to_its_cap_and_begins_anew_after_a_good_run():
     assert backoff.next(0.0) == 1  # a clock that goes back
     backoff.reset()
     assert backoff.next(0.0) == 0.5
-
-
-def test_a_fixed_count_is_what_the_user_said():
-    assert FixedScaler(3).decide(now=0.0).replicas == 3
-    with pytest.raises(ValueError, match="at least 0"):
-        FixedScaler(-1)

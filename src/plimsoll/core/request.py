@@ -39,6 +39,7 @@ class Request:
     inputs: Inputs
     priority: int = 0  # higher wins
     tenant: str = ""
+    weight: float = 1.0  # of its tenant, against the others'
     alone: bool = False  # its last replica died computing: it shares no batch
     queued: float = 0.0  # when it joined the queue
     context: Any = field(default=None, repr=False)  # the host's own: where the answer goes

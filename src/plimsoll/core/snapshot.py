@@ -30,6 +30,99 @@ class Route:
     host: str | None = None
 
 
+class CacheBackend(StrEnum):
+    MEMORY = "Memory"
+    REDIS = "Redis"
+    MEMCACHED = "Memcached"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheView:
+    """`inputs`: what of a body is the key; empty: all of it. `epoch` counts purges: a new one empties the cache.
+    `stale_s`: how much longer than `ttl_s` entries are kept for a StaleCache fallback."""
+
+    ttl_s: float
+    max_bytes: int
+    per_tenant: bool = True
+    inputs: tuple[str, ...] = ()
+    backend: CacheBackend = CacheBackend.MEMORY
+    url: str = field(default="", repr=False)  # of Redis or Memcached; holds its password
+    epoch: int = 0
+    stale_s: float = 0.0
+
+
+class FallbackType(StrEnum):
+    STALE_CACHE = "StaleCache"
+    SERVICE = "Service"
+    STATIC = "Static"
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackView:
+    """One step of a service's `fallback` list; which fields count depends on `type`."""
+
+    type: FallbackType
+    max_age_s: float = 0.0  # StaleCache: since the answer was stored
+    service: str = ""
+    body: str = ""
+    content_type: str = "application/json"
+
+
+class AffinityType(StrEnum):
+    HEADER = "Header"
+    COOKIE = "Cookie"
+
+
+@dataclass(frozen=True, slots=True)
+class AffinityView:
+    """What names a session. `name`: of the header, in lower case, or of the cookie."""
+
+    type: AffinityType
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class JwtView:
+    """Who may sign for a tenant, and what a token must say: `claims` must all be there with these values."""
+
+    issuer: str
+    audience: str
+    jwks_uri: str
+    claims: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Services that a tenant may call: in one of `namespaces` (empty: any) and with all of `labels`."""
+
+    namespaces: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantView:
+    """One tenant as a gateway needs it. Quotas are the tenant's whole, whatever the number of gateways; None: none."""
+
+    name: str
+    key_digests: dict[str, str] = field(default_factory=dict, repr=False)  # API key's name to SHA-256, in hex
+    jwt: JwtView | None = None
+    subjects: tuple[str, ...] = ()  # of client certificates, RFC 4514 text or a SAN (DNS:…, URI:…)
+    allow: tuple[Allow, ...] = ()  # empty: every service
+    requests_per_s: float | None = None
+    concurrent_requests: int | None = None
+    tokens_per_minute: float | None = None
+    weight: float = 1.0
+    max_priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsView:
+    """How tenants' rates are shared between gateways: through Redis at `url`, else each takes a `gateways`-th."""
+
+    gateways: int = 1
+    url: str = field(default="", repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceView:
     """One service as a gateway needs it. Seconds throughout."""
@@ -44,12 +137,21 @@ class ServiceView:
     retry: bool = True
     failed: str | None = None  # why no replica will come: requests are told at once instead of held
     window_s: float = 300.0
+    namespace: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    anonymous: bool | None = None  # None: as long as there is no tenant at all
+    cache: CacheView | None = None
+    fallback: tuple[FallbackView, ...] = ()
+    affinity: AffinityView | None = None
+    hedging: bool = False  # a second replica is asked where the first is slower than usual
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     version: int
     services: tuple[ServiceView, ...] = ()
+    tenants: tuple[TenantView, ...] = ()
+    limits: LimitsView = field(default_factory=LimitsView)
 
 
 @dataclass(frozen=True, slots=True)

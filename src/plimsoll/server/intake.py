@@ -179,6 +179,7 @@ class Intake:
             decoded.inputs,
             context.priority,
             context.tenant,
+            1.0,
             context.alone,
             0.0,
             context,

@@ -1,12 +1,16 @@
-"""Keeps the gateway processes of one instance running: started, restarted when they die, drained at the end."""
+"""The gateway processes of one instance: what each is told, and how they are kept running: started, restarted when they
+die, drained at the end."""
 
 import asyncio
+import shlex
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from plimsoll.core.errors import HostError
+from plimsoll.app.ports import Claim
+from plimsoll.core.errors import HostError, UserError
 from plimsoll.ports.spawner import Child, ChildSpec, Spawner
 
 ENTRY = "plimsoll.app.gateway:main"
@@ -24,6 +28,68 @@ class GatewayPlan:
     args: Mapping[str, Any]
     log_path: str
     fds: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files: the door's certificate (with its chain) and key; `client_ca`: who signs clients' certificates."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def check(self) -> None:
+        """Raises UserError for a file that can't be read; what is in them is the gateway's to judge."""
+        for option, path in (("--tls-cert", self.cert), ("--tls-key", self.key), ("--tls-client-ca", self.client_ca)):
+            if path is None:
+                continue
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                raise UserError(f"{option} {path}: cannot be read: {error.strerror}") from None
+
+    def args(self) -> dict[str, str]:
+        found = {"cert": self.cert, "key": self.key} | ({"client_ca": self.client_ca} if self.client_ca else {})
+        return {name: str(path.absolute()) for name, path in found.items()}
+
+    def curl(self) -> str:
+        """Options with which curl trusts this certificate, whoever signed it."""
+        return f"--cacert {shlex.quote(str(self.cert))}"
+
+
+def gateway_plans(
+    run_dir: Path, door: Claim, count: int, *, tls: TlsFiles | None = None, audit: Path | None = None
+) -> list[GatewayPlan]:
+    plans = []
+    for number in range(count):
+        name = f"gateway-{number}"
+        args: dict[str, Any] = {
+            "name": name,
+            "listen": [door.address],
+            "control": f"unix:{run_dir}/control.sock",
+            "metrics": f"unix:{run_dir}/{name}.sock",
+        }
+        if count > 1:
+            args["metrics_on_door"] = False  # a scrape would see one of them, another one each time
+        if tls is not None:
+            args["tls"] = tls.args()
+        if audit is not None:
+            args["audit"] = str(audit.absolute() / f"{name}.jsonl")
+        # The socket is ours: while a gateway that died is started again, clients wait in its backlog.
+        fds = {door.address: door.fileno(number)}
+        plans.append(GatewayPlan(name, args, str(run_dir / "logs" / f"{name}.log"), fds))
+    return plans
+
+
+def make_audit_folder(folder: Path) -> None:
+    """Raises UserError where it can't be made or written to."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = folder / ".plimsoll"
+        probe.touch(mode=0o600)
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"--audit {folder}: cannot be written to: {error.strerror}") from None
 
 
 class Gateways:

@@ -50,6 +50,12 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
+def named(file: Path) -> Path:
+    """As one would type it: messages are about `service.yaml`, not `/home/…/service.yaml`."""
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
+
+
 def documents(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     """(text, absolute path) of each service file, for the admin API, which reads no files itself."""
     return [(read_text(file), file) for file in service_files(paths)]

@@ -10,9 +10,10 @@ from plimsoll.spec import ModelService
 _INLINE_MAX = 100  # characters; a longer body is read from its file
 
 
-def try_line(service: ModelService, gateway: str, *, folder: Path | None = None) -> str:
-    """`gateway`: `localhost:8080`. The body is that of NAME.request.json or request.json beside the service file, by
-    its path from `folder` (default: the current one) where it is long. Without one: the model's metadata."""
+def try_line(service: ModelService, gateway: str, *, folder: Path | None = None, options: str = "") -> str:
+    """`gateway`: `localhost:8080` or `https://localhost:8080`; `options`: more of curl's, as text. The body is that of
+    NAME.request.json or request.json beside the service file, by its path from `folder` (default: the current one)
+    where it is long. Without one: the model's metadata."""
     folder = Path.cwd() if folder is None else folder
     for file in (service.directory / f"{service.name}.request.json", service.directory / "request.json"):
         try:
@@ -20,9 +21,13 @@ def try_line(service: ModelService, gateway: str, *, folder: Path | None = None)
         except (OSError, ValueError):
             continue
         if isinstance(body, list) and body and all(isinstance(entry, dict) and "input" in entry for entry in body):
-            return _request(service, gateway, body[0]["input"], None)  # examples: `plimsoll test` reads it so too
-        return _request(service, gateway, body, _shortest(file.resolve(), folder.resolve()))
-    return f"curl {gateway}/v2/models/{service.name}"
+            line = _request(service, gateway, body[0]["input"], None)  # examples: `plimsoll test` reads it so too
+        else:
+            line = _request(service, gateway, body, _shortest(file.resolve(), folder.resolve()))
+        break
+    else:
+        line = f"curl {gateway}/v2/models/{service.name}"
+    return f"{line} {options}" if options else line
 
 
 def _shortest(file: Path, folder: Path) -> str:

@@ -20,21 +20,20 @@ from typing import Any, Protocol
 
 from plimsoll import __version__
 from plimsoll.app.child_host import loop_factory, on_signals
-from plimsoll.app.gateways import GatewayPlan, Gateways
+from plimsoll.app.gateways import GatewayPlan, Gateways, TlsFiles, gateway_plans, make_audit_folder
 from plimsoll.app.instance import Instance, RunFolder, told_in_a_line
 from plimsoll.app.local import local_backend, local_spawner, preloads, warm
-from plimsoll.app.ports import Claim, claim
-from plimsoll.app.sources import service_files
+from plimsoll.app.ports import LOOPBACK, Claim, claim, is_loopback
+from plimsoll.app.saved import SavedFiles
+from plimsoll.app.sources import named, service_files
 from plimsoll.app.try_line import try_line
-from plimsoll.app.watch import Watched, Watcher, cause, watched
 from plimsoll.control.admin import AdminInfo
 from plimsoll.control.admin_server import AdminServer
 from plimsoll.control.controller import Controller, ControlSettings
 from plimsoll.control.status import Phase
 from plimsoll.control.timeline import Kind, Level
-from plimsoll.core.errors import PlimsollError, SpecErrors, UserError
 from plimsoll.ports.spawner import Spawner
-from plimsoll.spec import ModelService, load_file, load_files, not_honoured
+from plimsoll.spec import ModelService, load_files, not_honoured
 from plimsoll.telemetry.logs import configure
 
 LOG = logging.getLogger(__name__)
@@ -46,14 +45,18 @@ TRIES_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """`port` 0: any free one. `admin_port` None: the gateway's plus 10. `start_method`: fork or spawn."""
+    """`port` 0: any free one. `admin_port` None: the gateway's plus 10. `start_method`: fork or spawn. `host`, `tls`
+    and `audit` (a folder for the audit logs) are the gateways'; everything else stays on loopback."""
 
     paths: tuple[Path, ...] = ()
+    host: str = LOOPBACK
     port: int = 8080
     admin_port: int | None = None
     watch: bool = True
     gateways: int = 1
     start_method: str = "fork"
+    tls: TlsFiles | None = None
+    audit: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +86,18 @@ class Reporter(Protocol):
 def run_up(options: UpOptions, reporter: Reporter) -> int:
     """Runs until SIGINT, SIGTERM or SIGHUP; the exit code. Raises UserError and HostError before anything serves."""
     files = service_files(options.paths)
-    services = load_files(_named(files))
+    services = load_files(map(named, files))
+    if options.tls is not None:
+        options.tls.check()
+    if options.audit is not None:
+        make_audit_folder(options.audit)
     with contextlib.ExitStack() as stack:
         stack.enter_context(told_in_a_line())
         # The folder first: another instance of ours on this port is named as such.
         folder = RunFolder.take(options.port) if options.port else None
         if folder is not None:
             stack.callback(folder.remove)
-        doors = claim("gateway", options.port, "--port")
+        doors = claim("gateway", options.port, "--port", host=options.host, processes=options.gateways)
         stack.callback(doors.close)
         if folder is None:
             folder = RunFolder.take(doors.port)
@@ -103,12 +110,6 @@ def run_up(options: UpOptions, reporter: Reporter) -> int:
         configure(stream=log)  # the terminal is for what a user has to know
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_Up(options, reporter, files, services, folder, doors, admin).run())
-
-
-def _named(files: list[Path]) -> list[Path]:
-    """As one would type them: messages are about `service.yaml`, not `/home/…/service.yaml`."""
-    here = Path.cwd()
-    return [file.relative_to(here) if file.is_relative_to(here) else file for file in files]
 
 
 class _Up:
@@ -125,9 +126,8 @@ class _Up:
         self._options, self._reporter = options, reporter
         self._files, self._first = files, services
         self._folder, self._door, self._admin = folder, door, admin
-        self._gateway_url = f"http://localhost:{door.port}"
+        self._gateway_url = f"{'http' if options.tls is None else 'https'}://{door.authority}"
         self._admin_url = f"http://localhost:{admin.port}"
-        self._watched: dict[Path, Watched] = {}
         self._stop = asyncio.Event()
         self._controller: Controller
 
@@ -139,6 +139,7 @@ class _Up:
         for service in self._first:
             for line in not_honoured(service):
                 self._reporter.note(service.name, f"not honoured here: {line}")
+        self._warn_of_the_open_door()
         async with AsyncExitStack() as stack:
             spawner = await self._start_controller(stack)
             background = [asyncio.create_task(self._tell_events())]
@@ -146,7 +147,7 @@ class _Up:
                 await self._controller.apply(self._first, failing=True)  # one missing model: the others serve
                 await self._start_doors(stack, spawner)
                 if self._options.watch:  # before the greeting: who reads it may save at once
-                    background.append(asyncio.create_task(self._watch()))
+                    background.append(asyncio.create_task(self._saved_files().watch(self._files, self._first)))
                 await self._greet()
                 await self._stop.wait()
             finally:
@@ -157,10 +158,11 @@ class _Up:
                 self._controller.timeline.close()
         return 0
 
-    def _by_file(self) -> dict[Path, list[ModelService]]:
-        return {
-            file: [service for service in self._first if _absolute(service.origin.file) == file] for file in self._files
-        }
+    def _saved_files(self) -> SavedFiles:
+        reporter = self._reporter
+        return SavedFiles(
+            self._options.paths, self._controller, note=reporter.note, trouble=reporter.trouble, stop=self._stop
+        )
 
     async def _start_controller(self, stack: AsyncExitStack) -> Spawner:
         """What is started here and in `_start_doors` is closed by `stack`, the last first."""
@@ -213,23 +215,8 @@ class _Up:
         )
 
     def _gateway_plans(self) -> list[GatewayPlan]:
-        run_dir = self._folder.path
-        address = f"tcp:127.0.0.1:{self._door.port}"
-        return [
-            GatewayPlan(
-                name=f"gateway-{number}",
-                args={
-                    "name": f"gateway-{number}",
-                    "listen": [address],
-                    "control": f"unix:{run_dir}/control.sock",
-                    "metrics": f"unix:{run_dir}/gateway-{number}.sock",
-                },
-                log_path=str(run_dir / "logs" / f"gateway-{number}.log"),
-                # The socket is ours: while a gateway that died is started again, clients wait in its backlog.
-                fds={address: self._door.fileno()},
-            )
-            for number in range(self._options.gateways)
-        ]
+        options = self._options
+        return gateway_plans(self._folder.path, self._door, options.gateways, tls=options.tls, audit=options.audit)
 
     async def _close_gateways(self, gateways: Gateways) -> None:
         self._door.close()  # from here on clients are refused instead of waiting in a backlog that nobody empties
@@ -286,53 +273,22 @@ class _Up:
         await asyncio.sleep(0.01)  # the lines of the last events come first
         serving = {one.name for one in self._controller.statuses() if one.replicas.ready}
         ready = [service for service in self._first if service.name in serving]
-        tries = tuple(try_line(service, f"localhost:{self._door.port}") for service in ready[:TRIES_MAX])
+        tries = tuple(self._try_line(service) for service in ready[:TRIES_MAX])
         self._reporter.greeting(Greeting(tries, self._admin_url))
 
-    # Saved files.
+    def _try_line(self, service: ModelService) -> str:
+        tls = self._options.tls
+        return try_line(
+            service, self._door.authority if tls is None else self._gateway_url, options=tls.curl() if tls else ""
+        )
 
-    async def _watch(self) -> None:
-        try:
-            await self._watch_files()
-        except Exception as error:  # the system's limit of watches, say: everything else goes on
-            self._reporter.trouble(f"saved files are not noticed any more ({error}); use: plimsoll apply FILE")
-            LOG.exception("watching ended")
-
-    async def _watch_files(self) -> None:
-        self._watched = {file: watched(file, services) for file, services in self._by_file().items()}
-        watcher = Watcher(lambda: set().union(*(entry.folders for entry in self._watched.values())), self._stop)
-        async for changed in watcher.changes():
-            self._look_for_new_files()
-            for file, entry in list(self._watched.items()):
-                touched = entry.touched(changed)
-                if touched:
-                    await self._take(file, cause(touched))
-
-    def _look_for_new_files(self) -> None:
-        with contextlib.suppress(UserError):
-            for file in service_files(self._options.paths):
-                self._watched.setdefault(file, Watched(file))
-
-    async def _take(self, file: Path, why: str) -> None:
-        """A saved file takes over, or its errors stand in the terminal and nothing changes."""
-        if not await asyncio.to_thread(file.exists):
-            self._reporter.trouble(f"{file.name} is gone; its services go on (plimsoll delete NAME ends one)")
+    def _warn_of_the_open_door(self) -> None:
+        options = self._options
+        if is_loopback(options.host) or options.tls is not None:
             return
-        (named,) = _named([file])
-        try:
-            services = load_file(named)
-            self._watched[file] = await asyncio.to_thread(watched, file, services)
-            before = {one.name: one.revision for one in self._controller.statuses() if one.phase is Phase.READY}
-            for one in await self._controller.apply(services, cause=why):
-                if one.change == "updated" and before.get(one.name) == one.revision:
-                    self._reporter.note(one.name, f"{why}: applied; no replica had to be replaced")
-        except PlimsollError as error:
-            self._refuse(error)
-
-    def _refuse(self, error: PlimsollError) -> None:
-        lines = [str(one) for one in error.errors] if isinstance(error, SpecErrors) else str(error).splitlines()
-        for line in lines:
-            self._controller.timeline.record("", Kind.REFUSED, line, level=Level.ERROR)
+        self._reporter.trouble(
+            f"--host {options.host}: other machines reach the gateway, in clear text; add --tls-cert and --tls-key"
+        )
 
 
 def budget_line(service: ModelService) -> str:
@@ -345,10 +301,6 @@ def budget_line(service: ModelService) -> str:
     if service.spec.budget.error_rate is not None:
         shown.append(f"errors {service.spec.budget.error_rate}")
     return f"   budget {', '.join(shown)}" if shown else ""
-
-
-def _absolute(file: str) -> Path:
-    return Path(file).absolute()
 
 
 class _LoopClock:

@@ -61,7 +61,33 @@ def up(
         ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Apply files as they are saved.")] = True,
-    gateways: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Gateway processes.")] = 1,
+    gateways: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=64,
+            metavar="N",
+            help="Gateway processes on the one port, for more cores; connections are spread over them, not requests.",
+        ),
+    ] = 1,
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="Where the gateway listens; 0.0.0.0: for other machines, too.")
+    ] = "127.0.0.1",
+    tls_cert: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The gateway's certificate and its chain, in PEM.", show_default=False),
+    ] = None,
+    tls_key: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The certificate's key, in PEM.", show_default=False)
+    ] = None,
+    tls_client_ca: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Who signs the certificates of clients, in PEM.", show_default=False),
+    ] = None,
+    audit: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Write an audit log of each gateway into this folder.", show_default=False),
+    ] = None,
     start_method: Annotated[
         str,
         typer.Option(
@@ -75,18 +101,29 @@ def up(
     """
     from pathlib import Path
 
+    from plimsoll.app.gateways import TlsFiles
     from plimsoll.app.up import UpOptions, run_up
     from plimsoll.core.errors import UserError
 
+    if (tls_cert is None) != (tls_key is None):
+        raise UserError("--tls-cert and --tls-key go together")
+    if tls_client_ca is not None and tls_cert is None:
+        raise UserError("--tls-client-ca needs --tls-cert and --tls-key")
+    tls = None
+    if tls_cert is not None and tls_key is not None:
+        tls = TlsFiles(Path(tls_cert), Path(tls_key), Path(tls_client_ca) if tls_client_ca else None)
     if start_method not in {"", "fork", "spawn"}:
         raise UserError(f"--start-method is {start_method!r}; expected fork or spawn")
     options = UpOptions(
         paths=tuple(Path(path) for path in paths or []),
+        host=host,
         port=port,
         admin_port=admin_port,
         watch=watch,
         gateways=gateways,
         start_method=start_method or ("spawn" if sys.platform == "darwin" else "fork"),
+        tls=tls,
+        audit=Path(audit) if audit else None,
     )
     raise typer.Exit(run_up(options, _Printer(out())))
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import signal
+from pathlib import Path
 
 import pytest
 
 from plimsoll.app import gateways as module
-from plimsoll.app.gateways import GatewayPlan, Gateways
-from plimsoll.core.errors import HostError
+from plimsoll.app.gateways import GatewayPlan, Gateways, TlsFiles, gateway_plans, make_audit_folder
+from plimsoll.core.errors import HostError, UserError
 
 PLAN = GatewayPlan("gateway-0", {"name": "gateway-0"}, "/dev/null", {"tcp:x": 7})
 
@@ -80,3 +81,31 @@ def test_one_that_does_not_drain_is_killed():
         assert spawner.children[0].signals == [signal.SIGTERM, signal.SIGKILL]
 
     asyncio.run(run())
+
+
+class Door:
+    address = "tcp:127.0.0.1:8080"
+
+    def fileno(self, number):
+        return 10 + number
+
+
+def test_each_gateway_is_told_its_own_socket_and_files(tmp_path):
+    tls = TlsFiles(Path("cert.pem"), Path("key.pem"))
+    one, two = gateway_plans(tmp_path, Door(), 2, tls=tls, audit=tmp_path / "audit")
+    assert (one.fds, two.fds) == ({Door.address: 10}, {Door.address: 11})
+    assert two.args["audit"] == str(tmp_path / "audit/gateway-1.jsonl")
+    assert two.args["tls"] == {"cert": str(Path("cert.pem").absolute()), "key": str(Path("key.pem").absolute())}
+    assert two.args["metrics"] == f"unix:{tmp_path}/gateway-1.sock"
+    assert two.args["metrics_on_door"] is False, "a scrape of the door would see one of two"
+    (alone,) = gateway_plans(tmp_path, Door(), 1)
+    assert "metrics_on_door" not in alone.args
+    assert not {"tls", "audit"} & alone.args.keys()
+
+
+def test_files_that_cannot_be_read_are_told_before_anything_starts(tmp_path):
+    (tmp_path / "cert.pem").touch()
+    with pytest.raises(UserError, match=r"--tls-key .*key\.pem: cannot be read: No such file"):
+        TlsFiles(tmp_path / "cert.pem", tmp_path / "key.pem").check()
+    with pytest.raises(UserError, match=r"--audit .*cert\.pem: cannot be written to"):
+        make_audit_folder(tmp_path / "cert.pem")

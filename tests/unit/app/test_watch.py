@@ -2,11 +2,10 @@
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from plimsoll.app.up import _Up
+from plimsoll.app.saved import SavedFiles
 from plimsoll.app.watch import cause, watched
 from plimsoll.spec import load_text
 
@@ -56,14 +55,18 @@ def test_a_folder_is_everything_in_it(tmp_path, seen):
     assert tmp_path / "m/sub" in entry.folders
 
 
-def test_a_watch_that_ends_is_told():
+def test_a_watch_that_ends_is_told(monkeypatch):
     told = []
 
-    async def limit():
+    async def limit(self):
         raise OSError("OS file watch limit reached")
 
-    reporter = SimpleNamespace(trouble=told.append)
-    asyncio.run(_Up._watch(SimpleNamespace(_watch_files=limit, _reporter=reporter)))
+    async def run():
+        saved = SavedFiles([], None, note=None, trouble=told.append, stop=asyncio.Event())
+        await saved.watch([], [])
+
+    monkeypatch.setattr(SavedFiles, "_watch", limit)
+    asyncio.run(run())
     assert told == ["saved files are not noticed any more (OS file watch limit reached); use: plimsoll apply FILE"]
 
 

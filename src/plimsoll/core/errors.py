@@ -63,7 +63,13 @@ class NotFound(Refused):
 
 
 class Unauthorized(Refused):
+    """`status`: 401 wants (other) credentials; 403 knows them, and they don't reach this far."""
+
     outcome = Outcome.UNAUTHORIZED
+
+    def __init__(self, reason: str, *, status: int = 401) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class Throttled(Refused):

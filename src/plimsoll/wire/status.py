@@ -8,7 +8,7 @@ import math
 
 import msgspec
 
-from plimsoll.core.errors import Invalid, RequestError
+from plimsoll.core.errors import Invalid, RequestError, Unauthorized
 from plimsoll.core.outcome import Outcome
 
 STATUS: dict[Outcome, int] = {
@@ -33,8 +33,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 def status_of(error: RequestError) -> int:
-    """The status code of an error; `Invalid` names a closer one than 400 itself."""
-    return error.status if isinstance(error, Invalid) else STATUS[error.outcome]
+    """The status code of an error; `Invalid` names a closer one than 400 itself, `Unauthorized` 401 or 403."""
+    return error.status if isinstance(error, Invalid | Unauthorized) else STATUS[error.outcome]
 
 
 def error_body(reason: str) -> bytes:
@@ -60,4 +60,6 @@ def refusal(error: RequestError) -> tuple[int, bytes, bytes]:
     headers = b"content-type: application/json\r\n"
     if status in {429, 503}:
         headers += retry_after(error.retry_after_s)
+    elif status == 401:  # RFC 9110 section 15.5.2: it must say how to authenticate
+        headers += b"www-authenticate: Bearer\r\n"
     return status, headers, error_body(error.reason)

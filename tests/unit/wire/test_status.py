@@ -23,6 +23,15 @@ def test_errors_of_the_tree():
     assert status_of(errors.Throttled("no")) == 429
     assert status_of(errors.Expired("no")) == 504
     assert status_of(errors.ModelFailed("no")) == 500
+    assert status_of(errors.Unauthorized("no")) == 401
+    assert status_of(errors.Unauthorized("no", status=403)) == 403
+
+
+def test_only_401_says_how_to_authenticate():
+    line = b"www-authenticate: Bearer\r\n"
+    assert line in refusal(errors.Unauthorized("who are you"))[1]
+    assert line not in refusal(errors.Unauthorized("not for you", status=403))[1]
+    assert line not in refusal(errors.Throttled("later"))[1]
 
 
 @pytest.mark.parametrize(

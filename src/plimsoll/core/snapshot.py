@@ -170,8 +170,10 @@ class ServiceReport:
 
 @dataclass(frozen=True, slots=True)
 class GatewayReport:
-    """Sent each second, and at once with the version when a snapshot has taken effect."""
+    """Sent each second, and at once with the version when a snapshot has taken effect. `notes`: what is amiss there, a
+    line each, for people: the rate limits' Redis does not answer, a tenant's signing keys are old."""
 
     gateway: str
     version: int
     services: tuple[ServiceReport, ...] = field(default=())
+    notes: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ import numpy as np
 
 from load import Load, drive
 from models import make
+from overload import heavy, overload_part, sleepy
 from servers import LOAD_CORE, SERVER_CORE, free_port, nginx_config, on_core, python, running
 from startup import measure_startup
 from table import Row, as_json, markdown, show, write_into
@@ -50,6 +51,13 @@ def main() -> None:
         "replica": lambda: replica_part(models, options.rounds, options.seconds),
         "gateway": lambda: gateway_part(options.rounds, options.seconds),
         "start": lambda: measure_startup(models["digits"], WORK, options.rounds),
+        "overload": lambda: overload_part(
+            [sleepy(WORK, HERE / "peers/sleepy.py"), heavy(WORK, models["heavy"], BODY)],
+            WORK,
+            rounds=max(1, options.rounds // 2),
+            seconds=options.seconds,
+            say=progress,
+        ),
     }
     rows: list[Row] = []
     for name in options.only.split(","):

@@ -106,7 +106,7 @@ def test_ctrl_c_ends_early_with_the_report(mood, env, tmp_path):
 
 MISTAKES = [
     (["mod"], "no service 'mod'; did you mean mood?"),
-    (["https://localhost/mood"], "https is not supported yet"),
+    (["ftp://localhost/mood"], "ftp:// is not supported"),
     (["http://127.0.0.1:1/"], "nobody answers on 127.0.0.1:1"),
     (["mood", "--rate", "5", "--ramp", "1:2"], "--rate, --ramp and --trace exclude each other"),
     (["mood", "--ramp", "10"], "--ramp '10'; write the first and the last rate: 10:2000"),

@@ -10,10 +10,11 @@ import json
 import os
 import resource
 import signal
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,7 +26,19 @@ from plimsoll.app.instance import Instance, find
 from plimsoll.app.sources import service_files
 from plimsoll.core.errors import PlimsollError, UserError
 from plimsoll.insight.traffic import Arrivals, Gaps, Trace, constant, draw, ramp, read_trace, repeat
-from plimsoll.load import Budget, LoadSettings, Progress, Report, Target, Traffic, body_of_zeros, http_target, run_load
+from plimsoll.load import (
+    Budget,
+    LoadSettings,
+    Progress,
+    Record,
+    Report,
+    Target,
+    Traffic,
+    body_of_zeros,
+    client_tls,
+    http_target,
+    run_load,
+)
 
 HUNG_AFTER_S = 5.0  # beyond the service's own timeout
 URL_TIMEOUT_S = 30.0  # of a server that tells us none
@@ -47,11 +60,17 @@ class LoadOptions:
     duration_s: float | None = None
     gaps: Gaps | None = None
     body: bytes | None = None
-    headers: tuple[str, ...] = ()
+    headers: tuple[str, ...] = field(default=(), repr=False)  # an API key may be among them
+    unix_socket: str | None = None
+    ca: Path | None = None
+    insecure: bool = False
     connections: int = 1024
     timeout_s: float | None = None
     budget_s: float | None = None
     seed: int = 0
+
+    def tls(self) -> ssl.SSLContext:
+        return client_tls(self.ca, insecure=self.insecure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +89,17 @@ def plan_load(options: LoadOptions) -> Plan:
     """Everything that can be wrong is found here, before the first request. Raises UserError, HostError."""
     traffic = traffic_of(options)
     if "/" in options.target or ":" in options.target:
-        target = http_target(options.target, options.body, options.headers)
+        target = http_target(
+            options.target,
+            options.body,
+            options.headers,
+            unix_socket=options.unix_socket,
+            tls=options.tls,
+        )
         timeout_s, budget, replicas, note = None, Budget(), None, ""
     else:
+        if options.unix_socket is not None:
+            raise UserError("--unix-socket goes with a URL: http://localhost/PATH")
         target, budget, timeout_s, replicas, note = _named(options)
     if options.budget_s is not None:
         budget = Budget(p99_s=options.budget_s, error_rate=budget.error_rate)
@@ -85,8 +112,9 @@ def plan_load(options: LoadOptions) -> Plan:
     return Plan(target, traffic, settings, budget, replicas, note)
 
 
-def run(plan: Plan, watch: Callable[[Progress], None]) -> Report:
-    """Until the schedule has ended and every request with it; Ctrl-C ends it early, a second one at once."""
+def run(plan: Plan, watch: Callable[[Progress], None], record: Record | None = None) -> Report:
+    """Until the schedule has ended and every request with it; Ctrl-C ends it early, a second one at once. `record` is
+    told of each request that ends."""
     _allow_connections(plan.settings.connections)
     found: list[Report] = []
 
@@ -109,6 +137,7 @@ def run(plan: Plan, watch: Callable[[Progress], None]) -> Report:
                     stop=stop,
                     watch=watch,
                     replicas=replicas,
+                    record=record,
                 )
             )
         return 0
@@ -186,7 +215,7 @@ def _named(options: LoadOptions) -> tuple[Target, Budget, float, Callable[[], in
         body, note = _zeros(instance, name), "body: zeros, by the model's metadata"
     path, host = _path(name, [str(route) for route in status.get("routes") or []], body)
     headers = (f"host: {host}", *options.headers) if host else options.headers
-    target = http_target(f"{instance.gateway}{path}", body, headers)
+    target = http_target(f"{instance.gateway}{path}", body, headers, tls=options.tls)
     return target, budget, timeout_s, lambda: int(client.service(name)["replicas"]["ready"]), note
 
 

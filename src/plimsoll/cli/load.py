@@ -16,14 +16,14 @@ from plimsoll.cli.services import Port
 if TYPE_CHECKING:
     from plimsoll.app.load import LoadOptions, Plan
     from plimsoll.insight.traffic import Gaps
-    from plimsoll.load import Progress, Report
+    from plimsoll.load import Progress, Record, Report
 
 _LINE_EVERY_S = 5  # where nobody looks at a terminal
 
 Target = Annotated[
     str,
     typer.Argument(
-        help="A running service, or http://HOST:PORT/PATH.",
+        help="A running service, or http(s)://HOST:PORT/PATH.",
         metavar="NAME|URL",
         autocompletion=completion.service_names,
     ),
@@ -54,7 +54,28 @@ Body = Annotated[
     typer.Option(metavar="FILE|-|JSON", help="What is sent. [default: the service's example]", show_default=False),
 ]
 Headers = Annotated[list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A header; repeatable.")]
-Tenant = Annotated[str | None, typer.Option(help="Send as this tenant.", show_default=False)]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Send the API key that stands in this file: as its tenant.", show_default=False),
+]
+Tenant = Annotated[
+    str | None,
+    typer.Option(
+        help="Name a tenant to a replica's own socket (--unix-socket). A gateway believes only keys.",
+        show_default=False,
+    ),
+]
+Priority = Annotated[int | None, typer.Option(help="Higher goes first, as far as the tenant may.", show_default=False)]
+UnixSocket = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Connect there; the URL names host and path.", show_default=False)
+]
+Ca = Annotated[
+    str | None,
+    typer.Option(
+        "--ca", metavar="FILE", help="Whose certificates to believe. [default: this machine's]", show_default=False
+    ),
+]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Believe any certificate.")]
 Connections = Annotated[int, typer.Option(min=1, max=60_000, help="Open at most.")]
 Timeout = Annotated[
     str | None,
@@ -70,6 +91,10 @@ Seed = Annotated[int | None, typer.Option(help="Repeat a run's arrivals. [defaul
 AsJson = Annotated[bool, typer.Option("--json", help="The report as JSON on standard output.")]
 Html = Annotated[
     str | None, typer.Option(metavar="FILE", help="The report as a page that opens offline.", show_default=False)
+]
+Requests = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="A CSV line for each request: time, outcome, latency.", show_default=False),
 ]
 FailOnBreach = Annotated[
     bool, typer.Option("--fail-on-breach", help="End with 1 where the budget was broken, or requests hung.")
@@ -87,7 +112,12 @@ def load(
     arrivals: Kind = None,
     body: Body = None,
     header: Headers = None,
+    api_key_file: ApiKey = None,
     tenant: Tenant = None,
+    priority: Priority = None,
+    unix_socket: UnixSocket = None,
+    ca: Ca = None,
+    insecure: Insecure = False,
     connections: Connections = 1024,
     timeout: Timeout = None,
     budget: BudgetP99 = None,
@@ -95,6 +125,7 @@ def load(
     port: Port = None,
     as_json: AsJson = False,
     html: Html = None,
+    requests: Requests = None,
     fail_on_breach: FailOnBreach = False,
 ) -> None:
     """Send requests at a rate of your own, whatever the answers do, and hold the answers against the budget.
@@ -118,16 +149,19 @@ def load(
         duration_s=_seconds("--for", duration),
         gaps=_gaps(arrivals),
         body=_body(body),
-        headers=(*(header or ()), *([f"plimsoll-tenant: {tenant}"] if tenant else ())),
+        headers=(*(header or ()), *_identity(api_key_file, tenant, priority)),
+        unix_socket=unix_socket,
+        ca=Path(ca) if ca is not None else None,
+        insecure=insecure,
         connections=connections,
         timeout_s=_seconds("--timeout", timeout),
         budget_s=_seconds("--budget", budget),
         seed=_drawn() if seed is None else seed,
     )
     plan = plan_load(options)
-    page = _writable(html)
-    with _live(plan, options, None if as_json else out()) as watch:
-        report = run(plan, watch)
+    page = _writable("--html", html)
+    with _live(plan, options, None if as_json else out()) as watch, _recorded(requests) as record:
+        report = run(plan, watch, record)
     _tell(report, as_json, page)
     if fail_on_breach and report.breached:
         raise typer.Exit(1)
@@ -279,13 +313,48 @@ def _body(text: str | None) -> bytes | None:
         raise _mistake(f"--body {text}: {error.strerror}; name a file, - or JSON") from None
 
 
+def _identity(key_file: str | None, tenant: str | None, priority: int | None) -> Iterator[str]:
+    """Headers. A key comes from a file: what stands on a command line stands in the process list and the history."""
+    if key_file is not None:
+        try:
+            key = Path(key_file).read_text(encoding="ascii").strip()
+        except OSError as error:
+            raise _mistake(f"--api-key-file {key_file}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            key = ""
+        if not key or not key.isprintable() or len(key.split()) != 1:
+            raise _mistake(f"--api-key-file {key_file}: expected one key in one line, and nothing else")
+        yield f"authorization: Bearer {key}"
+    if tenant is not None:
+        yield f"plimsoll-tenant: {tenant}"
+    if priority is not None:
+        yield f"plimsoll-priority: {priority}"
+
+
+@contextmanager
+def _recorded(path: str | None) -> "Iterator[Record | None]":
+    """One line a request, in the order of their ends; 1.5 us each."""
+    if path is None:
+        yield None
+        return
+    _writable("--requests", path)
+    with open(path, "w", encoding="utf-8", buffering=1 << 20) as file:
+        file.write("at_s,outcome,latency_ms\n")
+        write = file.write
+
+        def record(at_s: float, outcome: str, latency_s: float | None) -> None:
+            write(f"{at_s:.6f},{outcome},{'' if latency_s is None else f'{latency_s * 1000:.3f}'}\n")
+
+        yield record
+
+
 def _drawn() -> int:
     from random import SystemRandom
 
     return SystemRandom().getrandbits(31)
 
 
-def _writable(path: str | None) -> Path | None:
+def _writable(option: str, path: str | None) -> Path | None:
     """Found out before the run, not after it."""
     if path is None:
         return None
@@ -293,4 +362,4 @@ def _writable(path: str | None) -> Path | None:
         with open(path, "a", encoding="utf-8"):
             return Path(path)
     except OSError as error:
-        raise _mistake(f"--html {path}: {error.strerror}") from None
+        raise _mistake(f"{option} {path}: {error.strerror}") from None

@@ -7,10 +7,11 @@ does not grow with the number of requests. Prints nothing, reads no files, knows
 """
 
 from plimsoll.load.client import LoadSettings, OpenLoopClient
+from plimsoll.load.connect import client_tls
 from plimsoll.load.html import render_html, report_line
 from plimsoll.load.report import Budget, Report, line_of, made_json, verdict
 from plimsoll.load.run import Traffic, run_load
-from plimsoll.load.tally import Progress
+from plimsoll.load.tally import Progress, Record
 from plimsoll.load.target import Target, body_of_zeros, http_target
 
 __all__ = [
@@ -18,10 +19,12 @@ __all__ = [
     "LoadSettings",
     "OpenLoopClient",
     "Progress",
+    "Record",
     "Report",
     "Target",
     "Traffic",
     "body_of_zeros",
+    "client_tls",
     "http_target",
     "line_of",
     "made_json",

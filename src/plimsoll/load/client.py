@@ -17,6 +17,7 @@ from plimsoll.core.errors import HostError
 from plimsoll.core.outcome import Outcome
 from plimsoll.insight.traffic import Arrivals
 from plimsoll.load.alarm import new_alarm
+from plimsoll.load.connect import connect
 from plimsoll.load.outcomes import (
     ACCEPTED,
     CONNECT_FAILED,
@@ -79,6 +80,7 @@ class OpenLoopClient:
 
     def __init__(self, target: Target, address: str, arrivals: Arrivals, settings: LoadSettings, tally: Tally) -> None:
         self._head, self._body = target.head, target.body
+        self._tls, self._host = target.tls, target.host
         self._address = address
         self._arrivals = arrivals
         self._settings = settings
@@ -125,9 +127,8 @@ class OpenLoopClient:
             return
         self.stop_offering()
         self._closed = True
-        cut_off = self.in_flight + len(self._waiting)
-        if cut_off:
-            self._tally.failed(Outcome.CANCELLED.value, cut_off)
+        cut_off = [lane.intended for lane in self._lanes if lane.busy]
+        self._failed(Outcome.CANCELLED.value, *cut_off, *self._waiting)
         self.in_flight = 0
         self._waiting.clear()
         if self._sweeper is not None:
@@ -163,7 +164,7 @@ class OpenLoopClient:
         if self._idle:
             self._send(self._idle.pop(), intended)
         elif lag > self._settings.timeout_s:
-            self._tally.failed(UNSENT)
+            self._failed(UNSENT, intended)
         else:
             self._waiting.append(intended)
             self._connect()
@@ -188,7 +189,8 @@ class OpenLoopClient:
         failure, reason = "", ""
         try:
             connection = await asyncio.wait_for(
-                ClientConnection.connect(self._address, burst=self._burst), self._settings.connect_timeout_s
+                connect(self._address, tls=self._tls, server_name=self._host, burst=self._burst),
+                self._settings.connect_timeout_s,
             )
         except TimeoutError:
             failure, reason = CONNECT_TIMEOUT, f"no connection within {self._settings.connect_timeout_s:g} s"
@@ -219,10 +221,7 @@ class OpenLoopClient:
             # A timeout is shared only by those who have waited as long.
             until = monotonic() - (self._settings.connect_timeout_s if failure == CONNECT_TIMEOUT else 0.0)
             count = max(count, bisect_right(self._waiting, until))
-        for _ in range(count):
-            self._waiting.popleft()
-        if count:
-            self._tally.failed(failure, count)
+        self._failed(failure, *(self._waiting.popleft() for _ in range(count)))
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._connecting.discard(task)
@@ -280,7 +279,7 @@ class OpenLoopClient:
             return
         lane.busy = False
         self.in_flight -= 1
-        self._tally.failed(HUNG if lane.overdue else CONNECTION_LOST)
+        self._failed(HUNG if lane.overdue else CONNECTION_LOST, lane.intended)
         if not lane.overdue:
             self.last_failure = reason
         self._look_if_done()
@@ -300,11 +299,13 @@ class OpenLoopClient:
                 lane.overdue = True
                 lane.connection.close()  # a late answer must not become the next request's; on_lost follows
         while self._waiting and self._waiting[0] < oldest:
-            self._waiting.popleft()
-            self._tally.failed(UNSENT)
+            self._failed(UNSENT, self._waiting.popleft())
         self._look_if_done()
         if not self._closed:
             self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
+
+    def _failed(self, outcome: str, *intended: float) -> None:
+        self._tally.failed(outcome, (at - self.started for at in intended))
 
     def _look_if_done(self) -> None:
         if not self._offering and not self.in_flight and not self._waiting and not self.done.done():

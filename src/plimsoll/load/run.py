@@ -1,6 +1,7 @@
 """One run from its first request to its report: resolve, offer, watch, wait for the last answer."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -9,10 +10,11 @@ from typing import Any
 from plimsoll.core.errors import HostError
 from plimsoll.insight.traffic import Arrivals, Rates
 from plimsoll.load.client import LoadSettings, OpenLoopClient
+from plimsoll.load.connect import connect
 from plimsoll.load.report import Budget, Report
-from plimsoll.load.tally import Progress, Tally
+from plimsoll.load.tally import Progress, Record, Tally
 from plimsoll.load.target import Target
-from plimsoll.wire.http1 import ClientConnection, TcpAddress, format_address, parse_address
+from plimsoll.wire.http1 import TcpAddress, format_address, parse_address
 
 _LAST_S = 2.0  # what was begun may still come back when the user has had enough
 
@@ -42,10 +44,12 @@ async def run_load(
     stop: asyncio.Event | None = None,
     watch: Callable[[Progress], None] = _nobody_watches,
     replicas: Callable[[], int | None] = lambda: None,
+    record: Record | None = None,
 ) -> Report:
-    """`watch` is called each second; `stop` ends the run early. Raises HostError where nobody listens at all."""
-    address = await _reachable(target.address, settings.connect_timeout_s)
-    tally = Tally(settings.deadline_s)
+    """`watch` is called each second; `stop` ends the run early; `record` is told of each request that ends. Raises
+    HostError where nobody listens at all."""
+    address = await _reachable(target, settings.connect_timeout_s)
+    tally = Tally(settings.deadline_s, record)
     client = OpenLoopClient(target, address, traffic.arrivals, settings, tally)
     stop = stop or asyncio.Event()
     stopping = asyncio.ensure_future(stop.wait())
@@ -78,8 +82,9 @@ async def run_load(
     return _report(target, traffic, settings, budget or Budget(), client, tally, interrupted=stop.is_set())
 
 
-async def _reachable(address: str, timeout_s: float) -> str:
+async def _reachable(target: Target, timeout_s: float) -> str:
     """The first of a name's addresses that accepts a connection: looking a name up costs more than a request."""
+    address = target.address
     place = parse_address(address)
     if not isinstance(place, TcpAddress):
         candidates = [address]
@@ -92,15 +97,18 @@ async def _reachable(address: str, timeout_s: float) -> str:
     why: object = "no address"
     for candidate in dict.fromkeys(candidates):
         try:
-            connection = await asyncio.wait_for(ClientConnection.connect(candidate), timeout_s)
+            connection = await asyncio.wait_for(connect(candidate, tls=target.tls, server_name=target.host), timeout_s)
         except TimeoutError:
             why = f"no connection within {timeout_s:g} s"
+        except ssl.SSLCertVerificationError as error:
+            why = f"its certificate is not believed: {error.verify_message}"
+            raise HostError(f"{target.host}: {why}; name its authority's with --ca") from None
         except OSError as error:
             why = error.strerror or error
         else:
             connection.close()
             return candidate
-    raise HostError(f"nobody answers on {address.removeprefix('tcp:')}: {why}")
+    raise HostError(f"nobody answers on {address.removeprefix('tcp:').removeprefix('unix:')}: {why}")
 
 
 def _report(

@@ -5,6 +5,7 @@ second's sketches when it is over. The timeline keeps at most 1,200 rows: with m
 """
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from plimsoll.core.outcome import Outcome
@@ -14,6 +15,8 @@ from plimsoll.load.outcomes import ACCEPTED, HUNG, REFUSED
 _WATCHED_S = 5  # what a live view's quantiles cover
 _ROWS_MAX = 1200
 _SHED = frozenset({Outcome.SHED.value, Outcome.THROTTLED.value})
+
+Record = Callable[[float, str, float | None], None]
 
 
 @dataclass(slots=True)
@@ -100,10 +103,12 @@ class _Second:
 
 
 class Tally:
-    """Times are seconds since the start. `deadline_s`: an answer that takes longer is no goodput."""
+    """Times are seconds since the start. `deadline_s`: an answer that takes longer is no goodput. `record` is told of
+    each request that ends: (when it should have been sent, outcome, latency; None where no answer came)."""
 
-    def __init__(self, deadline_s: float) -> None:
+    def __init__(self, deadline_s: float, record: Record | None = None) -> None:
         self._deadline_s = deadline_s
+        self._record = record
         self._second = _Second()
         self._turned_at = 0.0
         self._recent: deque[tuple[float, _Second]] = deque(maxlen=_WATCHED_S)
@@ -142,10 +147,15 @@ class Tally:
             second.sketches.refusal.observe(latency_s)
             if outcome in _SHED and (self.first_shed_s is None or intended_s < self.first_shed_s):
                 self.first_shed_s = intended_s
+        if self._record is not None:
+            self._record(intended_s, outcome, latency_s)
 
-    def failed(self, outcome: str, count: int = 1) -> None:
-        """No answer came."""
-        self._second.outcomes[outcome] = self._second.outcomes.get(outcome, 0) + count
+    def failed(self, outcome: str, intended_s: Iterable[float]) -> None:
+        """No answer came to those."""
+        for intended in intended_s:
+            self._second.outcomes[outcome] = self._second.outcomes.get(outcome, 0) + 1
+            if self._record is not None:
+                self._record(intended, outcome, None)
 
     @property
     def ended(self) -> int:

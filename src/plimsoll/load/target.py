@@ -1,13 +1,15 @@
 """What is sent, and where to."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import ssl
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from plimsoll.core.errors import Invalid, UserError
+from plimsoll.load.connect import client_tls
 from plimsoll.wire.deadline import DEADLINE, time_left
-from plimsoll.wire.http1 import TcpAddress, encode_request_head, format_address
+from plimsoll.wire.http1 import TcpAddress, UnixAddress, encode_request_head, format_address
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # a token of RFC 9110 section 5.6.2
 _ZEROS_MAX = 4_000_000  # elements: some 8 MB of JSON
@@ -15,24 +17,36 @@ _ZEROS_MAX = 4_000_000  # elements: some 8 MB of JSON
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`head` and `body`: the request as it goes on the wire. `deadline_s`: where a header says one."""
+    """`head` and `body`: the request as it goes on the wire; the head may hold a key, so nobody prints it.
+    `deadline_s`: where a header says one. `tls`: None for plain HTTP; `host`: whose certificate is expected."""
 
     url: str
     address: str
-    head: bytes
-    body: bytes
+    head: bytes = field(repr=False)
+    body: bytes = field(repr=False)
     deadline_s: float | None = None
+    tls: ssl.SSLContext | None = None
+    host: str = ""
 
 
-def http_target(url: str, body: bytes | None = None, headers: Iterable[str] = ()) -> Target:
-    """POST where there is a body, else GET. `headers`: `NAME: value`. Raises UserError."""
+def http_target(
+    url: str,
+    body: bytes | None = None,
+    headers: Iterable[str] = (),
+    *,
+    unix_socket: str | None = None,
+    tls: Callable[[], ssl.SSLContext] = client_tls,
+) -> Target:
+    """POST where there is a body, else GET. `headers`: `NAME: value`. `unix_socket`: connect there, whatever host the
+    URL names. `tls` is called for an https URL. Raises UserError."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme == "https":
-        raise UserError(f"{url}: https is not supported yet; name an http:// URL")
-    if parts.scheme != "http":
-        raise UserError(f"{url}: {parts.scheme}:// is not supported; name an http:// URL")
+    if parts.scheme not in ("http", "https"):
+        raise UserError(f"{url}: {parts.scheme}:// is not supported; name an http:// or https:// URL")
+    secure = parts.scheme == "https"
+    if secure and unix_socket is not None:
+        raise UserError(f"{url}: a Unix socket is not spoken to over TLS; name an http:// URL")
     try:
-        host, port = parts.hostname, parts.port if parts.port is not None else 80
+        host, port = parts.hostname, parts.port if parts.port is not None else 443 if secure else 80
     except ValueError as error:
         raise UserError(f"{url}: {error}") from None
     if not host:
@@ -50,8 +64,8 @@ def http_target(url: str, body: bytes | None = None, headers: Iterable[str] = ()
         head = encode_request_head("GET" if body is None else "POST", path, lines + sent)
     except ValueError as error:
         raise UserError(str(error)) from None
-    address = format_address(TcpAddress(host, port))
-    return Target(url, address, head, body or b"", _deadline(sent))
+    address = format_address(UnixAddress(unix_socket) if unix_socket is not None else TcpAddress(host, port))
+    return Target(url, address, head, body or b"", _deadline(sent), tls() if secure else None, host)
 
 
 def _headers(headers: Iterable[str]) -> list[tuple[bytes, bytes]]:

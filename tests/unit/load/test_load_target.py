@@ -31,7 +31,7 @@ def test_without_a_body_it_is_a_get_and_ones_own_headers_win():
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("https://x/", "https is not supported yet; name an http:// URL"),
+        ("ftp://x/", "ftp:// is not supported; name an http"),
         ("ftp://x/", "ftp:// is not supported"),
         ("http://", "names no host"),
         ("http:///path", "names no host"),

@@ -20,6 +20,7 @@ M = TypeVar("M", bound=BaseModel)
 Path = tuple[str | int, ...]
 
 _DEEPEST = 64
+_FREE_KEYS = {"labels", "annotations", "matchLabels", "claims"}  # mappings whose keys are the user's, to text
 _MOST_PROBLEMS = 100  # of one document: nobody reads more, and each costs a search for the nearest key
 
 
@@ -27,18 +28,14 @@ def validated(kind: type[M], data: object, origin: Origin) -> M:
     """Raises SpecErrors. A key without a value is a problem of its own, not the same as one left out."""
     empty: list[Path] = []
     data = _without_nulls(data, (), empty)
-    problems = [
-        origin.problem(dotted(path), _empty(kind, path))
-        for path in empty
-        if not any(part in {"labels", "annotations"} for part in path[:-1])
-    ]
+    problems = [origin.problem(dotted(path), _empty(kind, path)) for path in empty if not _FREE_KEYS & set(path[:-1])]
     problems += [
         origin.problem(dotted(path), "expected text, not null; put it in quotes or remove it")
         for path in empty
-        if any(part in {"labels", "annotations"} for part in path[:-1])
+        if _FREE_KEYS & set(path[:-1])
     ]
     try:
-        service = kind.model_validate(data)
+        whole = kind.model_validate(data)
     except ValidationError as error:
         for detail in error.errors(include_url=False)[:_MOST_PROBLEMS]:
             if detail["type"] == "missing" and detail["loc"] in empty:
@@ -47,7 +44,7 @@ def validated(kind: type[M], data: object, origin: Origin) -> M:
         raise SpecErrors(problems) from None
     if problems:
         raise SpecErrors(problems)
-    return service
+    return whole
 
 
 def _without_nulls(data: object, path: Path, empty: list[Path]) -> object:
@@ -98,9 +95,15 @@ def _message(kind: type[BaseModel], path: Path, detail: ErrorDetails, context: d
         case "literal_error":
             return _not_one_of(kind, path, given)
         case "greater_than_equal":
-            if _is_later(path, given):
+            if _is_later(kind, path, given):
                 return f"{given} is {later.NOT_YET}; expected {context['ge']} or more"
             return f"{given} is too small; expected {context['ge']} or more"
+        case "less_than_equal":
+            return f"{given} is too large; expected {context['le']} or less"
+        case "too_short":
+            return f"expected at least {context['min_length']} entry; add one, or remove the key for its default"
+        case "string_too_short" | "string_too_long":
+            return _wrong_length(detail["type"], context)
         case other:
             return _wrong_type(kind, path, other, given) or f"{detail['msg']}; expected {_expected(kind, path)}"
 
@@ -122,12 +125,22 @@ def _wrong_type(kind: type[BaseModel], path: Path, problem: str, given: object) 
     return ""
 
 
+def _wrong_length(problem: str, context: dict[str, Any]) -> str:
+    if problem == "string_too_short":
+        return "has no text; expected some"
+    return f"is too long; expected at most {context['max_length']:,} characters"
+
+
 def _unknown(kind: type[BaseModel], path: Path) -> str:
     key, parent = str(path[-1]), path[:-1]
-    coming = later.KEYS.get(dotted(part for part in parent if isinstance(part, str)), frozenset())
+    keys_to_come = later.KEYS.get(kind.__name__, {})
+    coming = keys_to_come.get(dotted(_names(parent)), frozenset())
     if key in coming:
         return later.NOT_YET
-    known = _keys(_model_at(kind, parent))
+    model = _model_at(kind, parent)
+    if key in getattr(model, "REFUSED", {}):
+        return str(model.REFUSED[key])  # type: ignore[union-attr]
+    known = _keys(model)
     by_letters = {_letters(name): name for name in known}
     if _letters(key) in by_letters:
         return f"unknown key; did you mean {by_letters[_letters(key)]}?"
@@ -135,8 +148,10 @@ def _unknown(kind: type[BaseModel], path: Path) -> str:
         dotted((*place, key)) for place, model in _walk(kind) if _names(place) != _names(parent) and key in _keys(model)
     ]
     if elsewhere:
-        return f"unknown key here; did you mean {' or '.join(elsewhere[:2])}?"
-    coming_elsewhere = [f"{place}.{key}" for place, keys in later.KEYS.items() if key in keys]
+        depth = min(place.count(".") for place in elsewhere)
+        nearest = [place for place in elsewhere if place.count(".") == depth]
+        return f"unknown key here; did you mean {' or '.join(nearest[:2])}?"
+    coming_elsewhere = [f"{place}.{key}" for place, keys in keys_to_come.items() if key in keys]
     if coming_elsewhere:
         return f"unknown key here; {coming_elsewhere[0]} is {later.NOT_YET}"
     near = difflib.get_close_matches(key[:63], [*known, *sorted(coming)], n=1, cutoff=0.6)
@@ -147,7 +162,7 @@ def _unknown(kind: type[BaseModel], path: Path) -> str:
 
 def _not_one_of(kind: type[BaseModel], path: Path, given: object) -> str:
     allowed = _literals(kind, path)
-    if _is_later(path, given):
+    if _is_later(kind, path, given):
         return f"{given} is {later.NOT_YET}; expected {_listed(allowed)}"
     by_letters = {_letters(name): name for name in allowed}
     text = given if isinstance(given, str) else ""
@@ -157,8 +172,8 @@ def _not_one_of(kind: type[BaseModel], path: Path, given: object) -> str:
     return f"{shown(given)} is not {'one of ' if len(allowed) > 1 else ''}{_listed(allowed)}{hint}"
 
 
-def _is_later(path: Path, given: object) -> bool:
-    values = later.VALUES.get(dotted(_names(path)), frozenset())
+def _is_later(kind: type[BaseModel], path: Path, given: object) -> bool:
+    values = later.VALUES.get(kind.__name__, {}).get(dotted(_names(path)), frozenset())
     return isinstance(given, str | int) and not isinstance(given, bool) and given in values
 
 

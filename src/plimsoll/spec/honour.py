@@ -1,24 +1,49 @@
-"""Which keys of a valid service a backend can't honour: listed when it is applied, never silently ignored."""
+"""Which keys of a valid object a backend can't honour: listed when it is applied, never silently ignored."""
 
+from collections.abc import Iterator
+
+from plimsoll.spec.base import Whole
+from plimsoll.spec.platform import Platform
 from plimsoll.spec.service import ModelService
+from plimsoll.spec.tenant import PlatformSecretRef, Tenant
 
 
-def not_honoured(service: ModelService, backend: str = "local") -> list[str]:
+def not_honoured(whole: Whole, backend: str = "local") -> list[str]:
     """Lines `KEY: why`. Backends other than `local` honour every key there is now."""
     if backend != "local":
         return []
-    found: list[str] = []
+    if isinstance(whole, ModelService):
+        return [*_of_service(whole), *_of_cache(whole)]
+    return list(_of_secrets(whole))
+
+
+def _of_service(service: ModelService) -> Iterator[str]:
     if service.metadata.namespace is not None:
-        found.append("metadata.namespace: a laptop has no namespaces; services are told apart by name")
+        yield "metadata.namespace: a laptop has no namespaces; services are told apart by name"
     if service.max_replicas > service.min_replicas:
-        found.append(
-            "spec.scaling.maxReplicas: nothing scales by itself yet; minReplicas run (plimsoll scale sets another)"
-        )
+        yield "spec.scaling.maxReplicas: nothing scales by itself yet; minReplicas run (plimsoll scale sets another)"
     resources = service.spec.resources
     if resources.requests.memory is not None:
-        found.append("spec.resources.requests.memory: nothing is set aside here; limits.memory holds")
+        yield "spec.resources.requests.memory: nothing is set aside here; limits.memory holds"
     if resources.requests.cpu is not None and service.cpus % 1:
-        found.append("spec.resources.requests.cpu: replicas get whole cores here; a fraction is shared, not throttled")
+        yield "spec.resources.requests.cpu: replicas get whole cores here; a fraction is shared, not throttled"
     if resources.limits.cpu is not None:
-        found.append("spec.resources.limits.cpu: replicas are kept to cores here, not throttled")
-    return found
+        yield "spec.resources.limits.cpu: replicas are kept to cores here, not throttled"
+
+
+def _of_cache(service: ModelService) -> Iterator[str]:
+    cache = service.spec.cache
+    if cache is not None and cache.backend.type != "Memory" and "max_size" in cache.model_fields_set:
+        yield f"spec.cache.maxSize: {cache.backend.type} bounds its own memory"
+
+
+def _of_secrets(whole: Whole) -> Iterator[str]:
+    refs: list[tuple[str, PlatformSecretRef]] = []
+    if isinstance(whole, Tenant):
+        keys = enumerate(whole.spec.auth.api_keys)
+        refs += [(f"spec.auth.apiKeys[{index}].hashSecretRef", key.hash_secret_ref) for index, key in keys]
+    if isinstance(whole, Platform) and whole.rate_limits_secret_ref is not None:
+        refs.append(("spec.gateway.rateLimits.backend.secretRef", whole.rate_limits_secret_ref))
+    for key, ref in refs:
+        if ref.namespace is not None:
+            yield f"{key}.namespace: a laptop has no namespaces; the file secrets/{ref.name}/{ref.key} is read"

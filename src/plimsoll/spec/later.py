@@ -1,28 +1,34 @@
 """What the API has but this version doesn't: said so, instead of taking it for a typing mistake.
 
-A capability that gets built moves from here into `parts`.
+A capability that gets built moves from here into the parts of its kind.
 """
 
-KINDS = frozenset({"Platform", "Tenant", "Pipeline", "QueueBinding", "Revision"})
+KINDS = frozenset({"Pipeline", "QueueBinding", "Revision"})
 
-# Parent key to the keys below it, as dotted text.
-KEYS: dict[str, frozenset[str]] = {
-    "spec": frozenset(
-        {
-            "access", "accelerator", "cache", "fallback", "monitor", "podTemplate", "rollout", "sessionAffinity",
-            "workload",
-        }
-    ),
-    "spec.model": frozenset({"uri", "digest", "upstream"}),
-    "spec.runtime": frozenset({"engine", "image", "env", "args"}),
-    "spec.budget": frozenset({"cost", "ttft", "tpot"}),
-    "spec.scaling": frozenset({"policy", "writer", "scaleToZeroAfter", "spares", "scaleDown"}),
-}  # fmt: skip
+# Kind to parent key to the keys below it, as dotted text.
+KEYS: dict[str, dict[str, frozenset[str]]] = {
+    "ModelService": {
+        "spec": frozenset({"accelerator", "monitor", "podTemplate", "rollout", "workload"}),
+        "spec.model": frozenset({"uri", "digest", "upstream"}),
+        "spec.runtime": frozenset({"engine", "image", "env", "args"}),
+        "spec.budget": frozenset({"cost", "ttft", "tpot"}),
+        "spec.scaling": frozenset({"policy", "writer", "scaleToZeroAfter", "spares", "scaleDown"}),
+        "spec.fallback": frozenset({"upstream"}),
+    },
+    "Tenant": {"spec.quota": frozenset({"accelerators"})},
+    "Platform": {
+        "spec": frozenset({"currency", "nodeClasses", "acceleratorClasses", "retention", "disruption"}),
+        "spec.gateway": frozenset({"parentRefs", "hostnameTemplate"}),
+    },
+}
 
-# Key to the values it will take.
-VALUES: dict[str, frozenset[object]] = {
-    "spec.model.format": frozenset({"XGBoost", "LightGBM", "Torch", "HuggingFace", "MLflow"}),
-    "spec.scaling.minReplicas": frozenset({0}),
+# Kind to key to the values it will take.
+VALUES: dict[str, dict[str, frozenset[object]]] = {
+    "ModelService": {
+        "spec.model.format": frozenset({"XGBoost", "LightGBM", "Torch", "HuggingFace", "MLflow"}),
+        "spec.scaling.minReplicas": frozenset({0}),
+        "spec.fallback.type": frozenset({"Upstream"}),
+    },
 }
 
 NOT_YET = "not supported by this version yet"

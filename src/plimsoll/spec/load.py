@@ -1,52 +1,79 @@
-"""From files to services, with every problem of every file at once."""
+"""From files to objects, with every problem of every file at once."""
 
+import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from plimsoll.core.errors import SpecError, SpecErrors
 from plimsoll.spec import later
+from plimsoll.spec.base import API_VERSION, Whole
 from plimsoll.spec.document import MAX_CHARACTERS, Document, read_documents
-from plimsoll.spec.service import API_VERSION, KIND, ModelService
+from plimsoll.spec.platform import Platform
+from plimsoll.spec.service import KIND, ModelService
+from plimsoll.spec.tenant import Tenant
+from plimsoll.spec.together import Documents, check_together, clashes, raise_all
 
-_MOST_PROBLEMS = 200  # of a set of files; a megabyte of duplicate keys has 200,000
+KINDS: dict[str, type[Whole]] = {KIND: ModelService, "Tenant": Tenant, "Platform": Platform}
 
 
-def load_text(text: str, *, file: str = "<text>") -> list[ModelService]:
-    """The services of one file's text, in its order. `file` is how problems name it. Raises SpecErrors."""
+def load_all_text(text: str, *, file: str = "<text>") -> Documents:
+    """The objects of one file's text, in its order. `file` is how problems name it. Raises SpecErrors.
+
+    What they refer to is not looked for: it may stand in another file (`load_all_files`, `check_together`).
+    """
     documents, problems = read_documents(text, file)
-    services: list[ModelService] = []
+    found: list[Whole] = []
     filled = [document for document in documents if document.data is not None]
     for document in filled:
         try:
-            services.append(_service(document))
+            found.append(_whole(document))
         except SpecErrors as errors:
             problems += errors.errors
     if not filled and not problems:
         problems.append(SpecError(f"holds no service; expected a document with kind: {KIND}", file=file))
-    _raise(problems + _conflicts(services))
-    return services
+    sorted_out = Documents.of(found)
+    raise_all(problems + clashes(sorted_out))
+    return sorted_out
 
 
-def load_file(path: str | Path) -> list[ModelService]:
-    """Raises SpecErrors, also for a file that can't be read."""
+def load_all_file(path: str | Path) -> Documents:
+    """As `load_all_text`. Raises SpecErrors, also for a file that can't be read."""
     try:
         text = read(Path(path))
     except SpecError as error:
         raise SpecErrors([error]) from None
-    return load_text(text, file=str(path))
+    return load_all_text(text, file=str(path))
 
 
-def load_files(paths: Iterable[str | Path]) -> list[ModelService]:
-    """All services of a set of files, no two of one name or route. Raises SpecErrors."""
-    services: list[ModelService] = []
+def load_all_files(paths: Iterable[str | Path]) -> Documents:
+    """All objects of a set of files: no two of one name, route or credential, and every reference leads somewhere.
+    Raises SpecErrors."""
+    found = Documents()
     problems: list[SpecError] = []
     for path in paths:
         try:
-            services += load_file(path)
+            found = found.joined(load_all_file(path))
         except SpecErrors as errors:
             problems += errors.errors
-    _raise(problems + _conflicts(services))
-    return services
+    if problems:
+        raise_all(problems + clashes(found))  # what a broken file holds is not known: no word about references
+    check_together(found)
+    return found
+
+
+def load_text(text: str, *, file: str = "<text>") -> list[ModelService]:
+    """`load_all_text`, the services alone; there may be none."""
+    return list(load_all_text(text, file=file).services)
+
+
+def load_file(path: str | Path) -> list[ModelService]:
+    """`load_all_file`, the services alone; there may be none."""
+    return list(load_all_file(path).services)
+
+
+def load_files(paths: Iterable[str | Path]) -> list[ModelService]:
+    """`load_all_files`, the services alone; there may be none."""
+    return list(load_all_files(paths).services)
 
 
 def read(path: Path) -> str:
@@ -71,12 +98,7 @@ def read(path: Path) -> str:
         raise SpecError("is not UTF-8 text", file=file, line=line) from None
 
 
-def check_unique(services: Sequence[ModelService]) -> None:
-    """Raises SpecErrors where two services have one name or claim one route, naming both places."""
-    _raise(_conflicts(services))
-
-
-def _service(document: Document) -> ModelService:
+def _whole(document: Document) -> Whole:
     """One document. The kind comes first: the keys of another one would all be unknown here."""
     data, origin = document.data, document.origin
     if not isinstance(data, dict):
@@ -85,47 +107,21 @@ def _service(document: Document) -> ModelService:
             [origin.problem("", f"expected a mapping with apiVersion, kind, metadata and spec, not {what}")]
         )
     kind = data.get("kind")
-    if isinstance(kind, str) and kind in later.KINDS and str(data.get("apiVersion", "")).startswith("plimsoll.dev/"):
-        raise SpecErrors([origin.problem("kind", f"{kind} is {later.NOT_YET}; expected {KIND}")])
-    if isinstance(kind, str) and kind != KIND and data.get("apiVersion") != API_VERSION:
-        message = f"{kind[:63]!r} is no kind of {API_VERSION}; expected {KIND}"
-        raise SpecErrors([origin.problem("kind", message)])
-    return ModelService.parse(data, origin)
+    if isinstance(kind, str) and kind not in KINDS:
+        raise SpecErrors([origin.problem("kind", _no_kind(kind, str(data.get("apiVersion", ""))))])
+    return KINDS[kind if isinstance(kind, str) else KIND].parse(data, origin)
 
 
-def _conflicts(services: Sequence[ModelService]) -> list[SpecError]:
-    problems: list[SpecError] = []
-    names: dict[str, ModelService] = {}
-    routes: dict[tuple[str, str | None], tuple[ModelService, str]] = {}
-    for service in services:
-        first = names.setdefault(service.name, service)
-        if first is not service:
-            where = _place(first, "metadata.name")
-            problems.append(
-                service.problem("metadata.name", f"{service.name} is the name of the service in {where} too")
-            )
-        for index, route in enumerate(service.spec.routes):
-            key = f"spec.routes[{index}].path"
-            owner, other = routes.setdefault((route.path, route.host), (service, key))
-            if owner is not service:
-                where = _place(owner, other)
-                problems.append(service.problem(key, f"{route.path} is a route of {owner.name} too, in {where}"))
-    return problems
+def _no_kind(kind: str, api_version: str) -> str:
+    expected = f"expected {', '.join(list(KINDS)[:-1])} or {list(KINDS)[-1]}"
+    if kind in later.KINDS and api_version.startswith("plimsoll.dev/"):
+        return f"{kind} is {later.NOT_YET}; {expected}"
+    near = difflib.get_close_matches(kind[:63].lower(), [name.lower() for name in KINDS], n=1, cutoff=0.7)
+    if near:
+        expected = f"did you mean {next(name for name in KINDS if name.lower() == near[0])}?"
+    return f"{kind[:63]!r} is no kind of {API_VERSION}; {expected}"
 
 
-def _place(service: ModelService, key: str) -> str:
-    line = service.origin.line_of(key)
-    return f"{service.origin.file}:{line}" if line else service.origin.file or "another document"
-
-
-def _raise(problems: list[SpecError]) -> None:
-    """In the order of the lines, each once (an anchor used twice shows its problem twice)."""
-    if not problems:
-        return
-    files = {error.file: at for at, error in reversed(list(enumerate(problems)))}
-    ordered = sorted(problems, key=lambda error: (files[error.file], error.line))
-    once = list({str(error): error for error in ordered}.values())
-    if len(once) > _MOST_PROBLEMS:
-        rest = SpecError(f"and {len(once) - _MOST_PROBLEMS:,} more problems", file=once[_MOST_PROBLEMS].file)
-        once = [*once[:_MOST_PROBLEMS], rest]
-    raise SpecErrors(once)
+def check_unique(services: Sequence[ModelService]) -> None:
+    """Raises SpecErrors where two services have one name or claim one route, naming both places."""
+    raise_all(clashes(Documents(services=tuple(services))))

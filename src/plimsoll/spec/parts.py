@@ -6,10 +6,11 @@ over several fields runs where the last of them is read, so that it still runs w
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationInfo, field_validator
 
 from plimsoll.core.units import parse_duration, parse_quantity
+from plimsoll.spec.base import Part
+from plimsoll.spec.edge import Access, Cache, Fallback, SessionAffinity, check_fallbacks
 from plimsoll.spec.formats import PICKLE_SUFFIXES, Format, check_path, guess_format, is_import, suffix_of
 from plimsoll.spec.values import (
     Annotations,
@@ -26,12 +27,6 @@ from plimsoll.spec.values import (
     Window,
     problem_at,
 )
-
-
-class Part(BaseModel):
-    """camelCase outside, immutable, nothing converted silently, no unknown keys."""
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, strict=True)
 
 
 class Metadata(Part):
@@ -249,6 +244,21 @@ class ServiceSpec(Part):
     )
     resources: Resources = Field(default_factory=Resources, description="A replica's share of the machine.")
     batching: Batching = Field(default_factory=Batching, description="How requests are joined into one call.")
+    access: Access = Field(default_factory=Access, description="Who may ask.")
+    cache: Cache | None = Field(
+        default=None, description="Answers kept for the same question. Default: every request is computed."
+    )
+    fallback: Annotated[tuple[Fallback, ...], Field(strict=False)] = Field(
+        default=(),
+        description="What answers when the model can't in time, tried in order. Default: the request is refused.",
+    )
+    session_affinity: SessionAffinity | None = Field(
+        default=None, description="Requests of one session go to one replica. Default: any replica."
+    )
+    hedging: Literal["Never", "Slow"] = Field(
+        default="Never",
+        description="Slow: a second replica is asked when the first takes longer than usual; the first answer wins.",
+    )
 
     @field_validator("runtime")
     @classmethod
@@ -284,6 +294,32 @@ class ServiceSpec(Part):
         if p99 is not None and parse_duration(batching.linger) >= parse_duration(p99):
             problem_at(("linger",), f"{batching.linger} uses up the p99 budget of {p99}; expected less")
         return batching
+
+    @field_validator("fallback")
+    @classmethod
+    def _fallbacks_can_be_tried(cls, fallback: tuple[Fallback, ...], info: ValidationInfo) -> tuple[Fallback, ...]:
+        check_fallbacks(fallback)
+        if "cache" not in info.data:
+            return fallback  # it is wrong itself, and says so
+        cache = info.data["cache"]
+        for index, step in enumerate(fallback):
+            if step.type != "StaleCache" or step.max_age is None:
+                continue
+            if cache is None:
+                problem_at((index, "type"), "StaleCache needs a cache to take from; add cache: {ttl: 10m}")
+            if parse_duration(step.max_age) <= parse_duration(cache.ttl):
+                message = f"{step.max_age} is not above the cache's ttl of {cache.ttl}; what is younger is no fallback"
+                problem_at((index, "maxAge"), message)
+        return fallback
+
+    @field_validator("hedging")
+    @classmethod
+    def _hedging_asks_twice(cls, hedging: str, info: ValidationInfo) -> str:
+        if hedging == "Slow" and info.data.get("retry") == "Never":
+            raise ValueError(
+                "Slow asks two replicas, and retry: Never allows one; remove hedging, or write retry: Once"
+            )
+        return hedging
 
 
 def _p99(info: ValidationInfo) -> str | None:

@@ -7,22 +7,48 @@ neither, and a key without a value is an error here anyway.
 import json
 from typing import Any
 
+from plimsoll.spec.base import Whole
+from plimsoll.spec.load import KINDS
 from plimsoll.spec.service import ModelService
 
 Schema = dict[str, Any]
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def json_schema() -> Schema:
-    """Draft 2020-12; one `ModelService` document."""
-    raw = ModelService.model_json_schema(by_alias=True, mode="validation")
+def json_schema(kind: type[Whole] = ModelService) -> Schema:
+    """Draft 2020-12; one document of that kind."""
+    raw = kind.model_json_schema(by_alias=True, mode="validation")
     plain = _plain(raw, raw.get("$defs", {}))
     plain.pop("$defs", None)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ModelService", **plain}
+    return {"$schema": _DIALECT, "title": kind.__name__, **plain}
 
 
-def schema_text() -> str:
+def schema_text(kind: type[Whole] = ModelService) -> str:
     """As committed in schema/, one fixed form."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    return _text(json_schema(kind))
+
+
+def editor_schema_text() -> str:
+    """One schema for files that hold documents of several kinds: `kind` says which one counts."""
+    choices = []
+    for name, kind in KINDS.items():
+        schema = json_schema(kind)
+        del schema["$schema"]
+        choices.append({"if": {"properties": {"kind": {"const": name}}, "required": ["kind"]}, "then": schema})
+    return _text(
+        {
+            "$schema": _DIALECT,
+            "title": "Plimsoll",
+            "type": "object",
+            "properties": {"kind": {"enum": list(KINDS), "description": "What this document describes."}},
+            "required": ["apiVersion", "kind", "metadata", "spec"],
+            "allOf": choices,
+        }
+    )
+
+
+def _text(schema: Schema) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def _plain(node: Any, definitions: Schema) -> Any:

@@ -1,65 +1,29 @@
 """One `ModelService`: what the user wrote, where it stands, and what it means in seconds, bytes and cores."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
-from plimsoll.core.errors import SpecError
 from plimsoll.core.units import parse_duration, parse_quantity, parse_share
-from plimsoll.spec.explain import validated
+from plimsoll.spec.base import Whole
+from plimsoll.spec.edge import SecretRef
 from plimsoll.spec.formats import Format, guess_format
-from plimsoll.spec.origin import Origin
-from plimsoll.spec.parts import Metadata, Part, ServiceSpec
+from plimsoll.spec.parts import Metadata, ServiceSpec
 
-API_VERSION = "plimsoll.dev/v1alpha1"
 KIND = "ModelService"
 
 _TIMEOUT_S = 60.0  # without a budget and without a timeout
 _TIMEOUT_PER_P99 = 2.0
 
 
-class ModelService(Part):
+class ModelService(Whole):
     """Serves one model inside its budget."""
 
     api_version: Literal["plimsoll.dev/v1alpha1"] = Field(description="The version of this format.")
     kind: Literal["ModelService"] = Field(description="What this document describes.")
     metadata: Metadata = Field(description="Who the service is.")
     spec: ServiceSpec = Field(description="The model, its budget, and how it is run.")
-
-    _origin: Origin = PrivateAttr(default_factory=Origin)
-
-    @classmethod
-    def parse(cls, data: object, origin: Origin | None = None) -> "ModelService":
-        """From the form that `dump` gives. Raises SpecErrors with everything that is wrong."""
-        origin = origin or Origin()
-        service = validated(cls, data, origin)
-        service._origin = origin
-        return service
-
-    def dump(self) -> dict[str, Any]:
-        """As the user wrote it: JSON-able, camelCase, without what was left out."""
-        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
-
-    def __eq__(self, other: object) -> bool:
-        """Equal where the same is written, wherever it stands."""
-        return isinstance(other, ModelService) and self.dump() == other.dump()
-
-    __hash__ = None  # type: ignore[assignment]  # labels are dicts; pydantic's frozen hash would fail at run time
-
-    @property
-    def origin(self) -> Origin:
-        return self._origin
-
-    @property
-    def directory(self) -> Path:
-        """What `spec.model.path` is relative to: the folder of the file (as it was named to `load_file`)."""
-        return Path(self._origin.file).parent
-
-    def problem(self, key: str, message: str) -> SpecError:
-        """An error found later, at the line of `key`: `problem("spec.model.path", "no such file")`."""
-        return self._origin.problem(key, message)
 
     @property
     def name(self) -> str:
@@ -162,6 +126,20 @@ class ModelService(Part):
     @property
     def retries(self) -> bool:
         return self.spec.retry == "Once"
+
+    @property
+    def hedges(self) -> bool:
+        return self.spec.hedging == "Slow"
+
+    @property
+    def fallback_services(self) -> tuple[str, ...]:
+        """Names of the services that answer where this one can't, in order."""
+        return tuple(step.service.name for step in self.spec.fallback if step.service is not None)
+
+    @property
+    def cache_secret_ref(self) -> SecretRef | None:
+        """Where the URL of the cache's backend is to be read; None: in memory, or no cache at all."""
+        return None if self.spec.cache is None else self.spec.cache.backend.secret_ref
 
 
 def _seconds(text: str | None) -> float | None:

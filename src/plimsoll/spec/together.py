@@ -1,0 +1,182 @@
+"""What several objects are together, and what is wrong between them: names, routes, credentials, references."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from plimsoll.core.errors import SpecError, SpecErrors
+from plimsoll.spec.base import Whole
+from plimsoll.spec.platform import Platform
+from plimsoll.spec.service import ModelService
+from plimsoll.spec.tenant import Tenant
+from plimsoll.spec.web_values import canonical_subject
+
+_MOST_PROBLEMS = 200  # of a set of files; a megabyte of duplicate keys has 200,000
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The objects of one file or several, by kind, each in the order of the files. One platform is fine, no more."""
+
+    services: tuple[ModelService, ...] = ()
+    tenants: tuple[Tenant, ...] = ()
+    platforms: tuple[Platform, ...] = ()
+
+    @classmethod
+    def of(cls, wholes: Iterable[Whole]) -> "Documents":
+        found = list(wholes)
+        return cls(
+            services=tuple(one for one in found if isinstance(one, ModelService)),
+            tenants=tuple(one for one in found if isinstance(one, Tenant)),
+            platforms=tuple(one for one in found if isinstance(one, Platform)),
+        )
+
+    @property
+    def platform(self) -> Platform | None:
+        return self.platforms[0] if self.platforms else None
+
+    def __bool__(self) -> bool:
+        return bool(self.services or self.tenants or self.platforms)
+
+    def __iter__(self) -> Iterator[Whole]:
+        yield from self.services
+        yield from self.tenants
+        yield from self.platforms
+
+    def joined(self, other: "Documents") -> "Documents":
+        """Both, unchecked."""
+        return Documents.of([*self, *other])
+
+
+def check_together(documents: Documents) -> None:
+    """All that can be wrong between objects. Raises SpecErrors."""
+    raise_all(clashes(documents) + reference_problems(documents.services))
+
+
+def check_references(services: Sequence[ModelService]) -> None:
+    """Raises SpecErrors where a fallback leads to an unknown service, to its own, or round in a loop."""
+    raise_all(reference_problems(services))
+
+
+def clashes(documents: Documents) -> list[SpecError]:
+    """Two of one name, one route or one credential, and a second platform: each names both places."""
+    problems = _names(documents.services, "service") + _routes(documents.services)
+    problems += _names(documents.tenants, "tenant") + _credentials(documents.tenants)
+    for second in documents.platforms[1:]:
+        where = documents.platforms[0].place("kind")
+        problems.append(second.problem("kind", f"a platform stands in {where} already; there is one"))
+    return problems
+
+
+def _names(wholes: Sequence[ModelService] | Sequence[Tenant], what: str) -> list[SpecError]:
+    problems: list[SpecError] = []
+    names: dict[str, ModelService | Tenant] = {}
+    for one in wholes:
+        first = names.setdefault(one.name, one)
+        if first is not one:
+            where = first.place("metadata.name")
+            problems.append(one.problem("metadata.name", f"{one.name} is the name of the {what} in {where} too"))
+    return problems
+
+
+def _routes(services: Sequence[ModelService]) -> list[SpecError]:
+    problems: list[SpecError] = []
+    routes: dict[tuple[str, str | None], tuple[ModelService, str]] = {}
+    for service in services:
+        for index, route in enumerate(service.spec.routes):
+            key = f"spec.routes[{index}].path"
+            owner, other = routes.setdefault((route.path, route.host), (service, key))
+            if owner is not service:
+                where = owner.place(other)
+                problems.append(service.problem(key, f"{route.path} is a route of {owner.name} too, in {where}"))
+    return problems
+
+
+def _credentials(tenants: Sequence[Tenant]) -> list[SpecError]:
+    """One certificate, or one token, can't stand for two tenants. (Whether two API keys are one, only hashes tell.)"""
+    problems: list[SpecError] = []
+    owners: dict[object, tuple[Tenant, str]] = {}
+    for tenant in tenants:
+        auth = tenant.spec.auth
+        claimed: list[tuple[object, str, str]] = [
+            (canonical_subject(one.subject), f"spec.auth.certificates[{index}].subject", "this subject")
+            for index, one in enumerate(auth.certificates)
+        ]
+        if auth.jwt is not None:
+            token = (auth.jwt.issuer, auth.jwt.audience, tuple(sorted(auth.jwt.claims.items())))
+            claimed.append((token, "spec.auth.jwt", "a token of this issuer and audience with these claims"))
+        for credential, key, what in claimed:
+            owner, other = owners.setdefault(credential, (tenant, key))
+            if owner is not tenant:
+                where = owner.place(other)
+                problems.append(tenant.problem(key, f"{what} stands for {owner.name} too, in {where}"))
+    return problems
+
+
+def reference_problems(services: Sequence[ModelService]) -> list[SpecError]:
+    """One problem a wrong reference, and one a loop, at the reference that closes it."""
+    known = {service.name: service for service in services}
+    problems: list[SpecError] = []
+    edges: dict[str, list[tuple[str, str]]] = {}
+    for service in known.values():
+        edges[service.name] = []
+        for index, step in enumerate(service.spec.fallback):
+            if step.service is None:
+                continue
+            key, name = f"spec.fallback[{index}].service.name", step.service.name
+            if name == service.name:
+                problems.append(service.problem(key, f"{name} would fall back to itself; expected another service"))
+            elif name not in known:
+                problems.append(service.problem(key, _unknown(name, [one for one in known if one != service.name])))
+            else:
+                edges[service.name].append((name, key))
+    for path, key in _loops(edges):
+        ways = " → ".join([*path, path[0]])
+        problems.append(known[path[-1]].problem(key, f"falls back in a loop: {ways}; take one step out"))
+    return problems
+
+
+def _unknown(name: str, others: list[str]) -> str:
+    near = difflib.get_close_matches(name, others, n=1, cutoff=0.6)
+    if near:
+        return f"no service is named {name}; did you mean {near[0]}?"
+    shown = ", ".join(others[:10]) + (", …" if len(others) > 10 else "")
+    return f"no service is named {name}; there are others: {shown}" if others else f"no service is named {name}"
+
+
+def _loops(edges: dict[str, list[tuple[str, str]]]) -> Iterator[tuple[list[str], str]]:
+    """Each loop's names in the order they are tried, and the key in the last one that leads back to the first.
+
+    Depth first with a stack of our own: a chain of fallbacks may be longer than Python's stack is deep.
+    """
+    done: set[str] = set()
+    for start in edges:
+        if start in done:
+            continue
+        path, at, ways = [start], {start: 0}, [iter(edges[start])]
+        while path:
+            name, key = next(ways[-1], ("", ""))
+            if not name:
+                done.add(path[-1])
+                del at[path.pop()]
+                ways.pop()
+            elif name in at:
+                yield path[at[name] :], key
+            elif name not in done:
+                at[name] = len(path)
+                path.append(name)
+                ways.append(iter(edges[name]))
+
+
+def raise_all(problems: list[SpecError]) -> None:
+    """Raises SpecErrors where there are any: in the order of the lines, each once (an anchor used twice shows its
+    problem twice)."""
+    if not problems:
+        return
+    files = {error.file: at for at, error in reversed(list(enumerate(problems)))}
+    ordered = sorted(problems, key=lambda error: (files[error.file], error.line))
+    once = list({str(error): error for error in ordered}.values())
+    if len(once) > _MOST_PROBLEMS:
+        rest = SpecError(f"and {len(once) - _MOST_PROBLEMS:,} more problems", file=once[_MOST_PROBLEMS].file)
+        once = [*once[:_MOST_PROBLEMS], rest]
+    raise SpecErrors(once)

@@ -1,0 +1,156 @@
+"""The kinds of text that end up on the wire or name a secret: header and cookie names, media types, URLs, subjects.
+
+What is checked here is what could do harm further on: a line break in a media type would end up in a response's head,
+`..` in a secret's key would leave the folder of secrets.
+"""
+
+import ipaddress
+import math
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, PlainValidator, WithJsonSchema
+
+from plimsoll.spec.values import shown
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}\Z")  # RFC 9110, 5.6.2; a cookie's name is one too
+_MEDIA = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
+_MEDIA_TYPE = re.compile(rf'{_MEDIA}/{_MEDIA}([ ]?;[ ]?[A-Za-z0-9_-]+=([A-Za-z0-9._+-]+|"[^"\\\x00-\x1f\x7f]*"))*\Z')
+_SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z")
+_SECRET_KEY = re.compile(r"[-._A-Za-z0-9]{1,253}\Z")
+_SAN = re.compile(r"(DNS:[A-Za-z0-9*]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|URI:[A-Za-z][A-Za-z0-9+.-]*:[!-~]{1,1024})\Z")
+# One `type=value` of RFC 4514: the type a name or an OID; a backslash takes the next character with it.
+_ATTRIBUTE = re.compile(r'([A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+)=((?:[^\\,+"<>;\x00-\x1f]|\\.)+)\Z')
+_BETWEEN = re.compile(r"(?<!\\)(?:\\\\)*([,+])")
+_URL = re.compile(
+    r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)(:[0-9]{1,5})?([/?][!-~]*)?\Z"
+)
+_MOST = 1e9
+
+
+def _check_token(value: str) -> str:
+    if not _TOKEN.match(value):
+        raise ValueError(f"{shown(value)} is no name of a header or a cookie; expected letters, digits, '-' and '_'")
+    return value
+
+
+def _check_media_type(value: str) -> str:
+    if len(value) > 256 or not _MEDIA_TYPE.match(value):
+        raise ValueError(f"{shown(value)} is no media type; expected one such as application/json or text/plain")
+    return value
+
+
+def _check_secret_name(value: str) -> str:
+    if not _SECRET_NAME.match(value):
+        raise ValueError(
+            f"{shown(value)} is no name of a secret; expected lower-case letters, digits, '-' and '.', with a letter "
+            "or digit at both ends"
+        )
+    return value
+
+
+def _check_secret_key(value: str) -> str:
+    if not _SECRET_KEY.match(value) or value == "." or value.startswith(".."):
+        raise ValueError(f"{shown(value)} is no key of a secret; expected letters, digits, '-', '_' and '.'")
+    return value
+
+
+def _check_jwks_uri(value: str) -> str:
+    """https, since whoever can change the keys on their way can be any tenant; http where nobody is on the way."""
+    url = _URL.match(value)
+    if url is None or len(value) > 2048 or "#" in value:
+        raise ValueError(f"{shown(value)} is no URL; expected one such as https://id.example.com/keys")
+    if url[1] == "http" and not _loopback(url[2].strip("[]")):
+        raise ValueError("http lets anybody on the way change the keys; expected https (http only on this machine)")
+    return value
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_subject(value: str) -> str:
+    if len(value) <= 2048 and (_SAN.match(value) or _attributes(value)):
+        return value
+    raise ValueError(
+        f"{shown(value)} is no subject; expected a name such as CN=checkout,O=Shop, or DNS:… or URI:… of the "
+        "certificate's alternative names"
+    )
+
+
+def _attributes(subject: str) -> list[tuple[str, str]] | None:
+    """RFC 4514's `type=value`s, each with the sign before it ("" for the first). None: not such a name."""
+    found: list[tuple[str, str]] = []
+    start, sign = 0, ""
+    for match in [*_BETWEEN.finditer(subject), None]:
+        end = len(subject) if match is None else match.start(1)
+        attribute = _ATTRIBUTE.match(subject[start:end].strip(" "))
+        if attribute is None:
+            return None
+        found.append((sign, f"{attribute[1].upper()}={attribute[3]}"))
+        if match is not None:
+            start, sign = end + 1, match[1]
+    return found
+
+
+def canonical_subject(text: str) -> str:
+    """One form of what may be written in several: `cn=ci, O=Shop` is `CN=ci,O=Shop`. A SAN's DNS name is lower case."""
+    if text.startswith("DNS:"):
+        return "DNS:" + text[4:].lower()
+    if text.startswith("URI:"):
+        return text
+    attributes = _attributes(text)
+    return text if attributes is None else "".join(sign + attribute for sign, attribute in attributes)
+
+
+def _check_number(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"expected a number above 0, not {shown(value)}")
+    if not (math.isfinite(value) and 0 < value <= _MOST):
+        raise ValueError(f"{value} is out of range; expected a number above 0 and at most {_MOST:,.0f}")
+    return value
+
+
+def _check_weight(value: object) -> object:
+    number = _check_number(value)
+    assert isinstance(number, int | float)
+    if not LEAST_WEIGHT <= number <= MOST_WEIGHT:
+        raise ValueError(f"{number} is out of range; expected {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
+    return number
+
+
+LEAST_WEIGHT, MOST_WEIGHT = 0.01, 1000.0  # of one tenant; a queue's round stays short between any two of them
+
+Token = Annotated[
+    str,
+    AfterValidator(_check_token),
+    WithJsonSchema({"type": "string", "pattern": r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", "maxLength": 128}),
+]
+MediaType = Annotated[str, AfterValidator(_check_media_type), WithJsonSchema({"type": "string", "maxLength": 256})]
+SecretName = Annotated[
+    str,
+    AfterValidator(_check_secret_name),
+    WithJsonSchema({"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "maxLength": 253}),
+]
+SecretKey = Annotated[
+    str,
+    AfterValidator(_check_secret_key),
+    WithJsonSchema({"type": "string", "pattern": r"^[-._A-Za-z0-9]+$", "maxLength": 253}),
+]
+JwksUri = Annotated[str, AfterValidator(_check_jwks_uri), WithJsonSchema({"type": "string", "maxLength": 2048})]
+Subject = Annotated[str, AfterValidator(_check_subject), WithJsonSchema({"type": "string", "maxLength": 2048})]
+Number = Annotated[
+    int | float,
+    PlainValidator(_check_number),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": _MOST}),
+]
+Weight = Annotated[
+    int | float,
+    PlainValidator(_check_weight),
+    WithJsonSchema({"type": "number", "minimum": LEAST_WEIGHT, "maximum": MOST_WEIGHT}),
+]

@@ -24,6 +24,7 @@ from plimsoll.wire.http1.encode import (
 from plimsoll.wire.http1.exchange import Exchange
 from plimsoll.wire.http1.peer import has_hung_up
 from plimsoll.wire.http1.reader import BODY, IDLE, RequestReader
+from plimsoll.wire.http1.tls_names import peer_names
 
 if TYPE_CHECKING:
     from plimsoll.wire.http1.server import HttpServer
@@ -37,32 +38,11 @@ _JOIN_BYTES: Final = 16 * 1024  # copying this much costs less than a second buf
 
 class ServerConnection(asyncio.Protocol):
     __slots__ = (
-        "_application",
-        "_attention",
-        "_buffering",
-        "_burst",
-        "_clock",
-        "_depth",
-        "_ended",
-        "_finishing",
-        "_lingered",
-        "_out",
-        "_server",
-        "_surplus",
-        "backlog",
-        "blocked_at",
-        "blocked_bytes",
-        "invited",
-        "paused",
-        "peer_eof",
-        "pending",
-        "probed",
-        "reader",
-        "settings",
-        "since",
-        "state",
-        "transport",
-    )
+        "_application", "_attention", "_buffering", "_burst", "_clock", "_depth", "_ended", "_finishing",
+        "_lingered", "_out", "_retiring", "_server", "_subjects", "_surplus", "backlog", "blocked_at",
+        "blocked_bytes", "invited", "made", "paused", "peer", "peer_eof", "pending", "probed", "reader",
+        "settings", "since", "state", "transport",
+    )  # fmt: skip
 
     def __init__(self, server: "HttpServer") -> None:
         self._server = server
@@ -74,6 +54,9 @@ class ServerConnection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, None)
         self.reader = RequestReader(self, server.settings, server.head_cache)
         self.state = OPEN
+        self.made = 0.0
+        self.peer: object = None  # the server's: whose connections this one counts among
+        self._subjects: tuple[str, ...] | None = None
         self.since = 0.0  # the last sign of use; since when it is closing
         self.pending: deque[Exchange] = deque()  # with the application, in order
         self.backlog: deque[Exchange] = deque()  # parsed beyond pipeline_depth, not yet with the application
@@ -83,6 +66,7 @@ class ServerConnection(asyncio.Protocol):
         self._attention = False
         self.invited = False  # the client waits for 100
         self._ended = False  # no further request is taken
+        self._retiring = False  # old: the next answer is the last
         self._finishing = False  # the last answer is out
         self._surplus = False  # the client may be sending still: close gently
         self.paused = False
@@ -96,7 +80,7 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.since = self._clock()
+        self.since = self.made = self._clock()
         self.transport.set_write_buffer_limits(high=self.settings.write_high_bytes)
         if not self._server.admit(self):
             self.abort()
@@ -211,11 +195,17 @@ class ServerConnection(asyncio.Protocol):
             self._flush()
             self._burst.flush()  # what is announced may end this process
 
+    def peer_subjects(self) -> tuple[str, ...]:
+        if self._subjects is None:
+            secured = self.transport.get_extra_info("ssl_object")
+            self._subjects = () if secured is None else peer_names(secured.getpeercert())
+        return self._subjects
+
     def _respond_with_care(self, exchange: Exchange, status: int, headers: bytes, body: bytes) -> None:
         if self.state != OPEN or not self.pending:
             return
         last = self.pending[-1] is exchange and not self.backlog and self.reader.phase == IDLE
-        if last and self._server.closing:
+        if last and (self._retiring or self._server.closing):
             exchange.closes = self._ended = self._surplus = True
         self._make_answer(exchange, status, headers, body)
         self._advance()
@@ -292,7 +282,13 @@ class ServerConnection(asyncio.Protocol):
             self.paused = False
             self.transport.resume_reading()
         self._attention = bool(
-            backlog or self.invited or self.paused or self._ended or self._server.closing or self.blocked_at
+            backlog
+            or self.invited
+            or self.paused
+            or self._ended
+            or self._retiring
+            or self._server.closing
+            or self.blocked_at
         )
 
     def _finish(self) -> None:
@@ -359,6 +355,10 @@ class ServerConnection(asyncio.Protocol):
         """The server is closing: close once nothing is due."""
         self._attention = True
         self._settle()
+
+    def retire(self) -> None:
+        """It is old: close with the next answer. An idle one is left alone, for its client may be about to ask."""
+        self._retiring = self._attention = True
 
     def refuse(self, error: RequestError) -> None:
         if not self._ended:

@@ -29,6 +29,8 @@ class Answerer(Protocol):
 
     def interim(self, exchange: "Exchange", status: int) -> None: ...
 
+    def peer_subjects(self) -> tuple[str, ...]: ...
+
 
 class Exchange:
     """Plain attributes: nothing here costs a call on the hot path.
@@ -95,6 +97,11 @@ class Exchange:
             raise RuntimeError(f"{self.method} {self.path} was answered already")
         self.answered = True
         self.connection.respond(self, status, headers, body)
+
+    def peer_subjects(self) -> tuple[str, ...]:
+        """The names in the client's certificate, which was verified: its subject (RFC 4514), then `DNS:…` and `URI:…`.
+        () without one. Worked out once a connection."""
+        return self.connection.peer_subjects()
 
     def interim(self, status: int) -> None:
         """Sends an interim answer such as 102, unless others have to be answered first or the client can't read one."""

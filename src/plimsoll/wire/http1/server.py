@@ -12,8 +12,11 @@ from plimsoll.wire.http1.connection import ServerConnection
 from plimsoll.wire.http1.exchange import Application
 from plimsoll.wire.http1.head import HeadCache
 from plimsoll.wire.http1.listen import listen
+from plimsoll.wire.http1.peer import peer_of
 from plimsoll.wire.http1.settings import HttpSettings
-from plimsoll.wire.http1.sweep import sweep
+from plimsoll.wire.http1.sweep import relieve, sweep
+from plimsoll.wire.http1.tls import TlsContext
+from plimsoll.wire.http1.tls_connection import TlsConnection
 
 
 class HttpServer:
@@ -40,6 +43,10 @@ class HttpServer:
         self.burst = burst or Burst()
         self.closing = False
         self._connections: set[ServerConnection] = set()
+        self._handshakes: set[TlsConnection] = set()  # under way, or failed and about to go
+        self._peers: dict[object, int] = {}  # connections by whose they are, handshakes included
+        self.tls: TlsContext | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self._listeners: list[asyncio.Server] = []
         self._unix_paths: dict[str, tuple[int, int]] = {}  # path: device and inode, so that only our own is removed
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -49,13 +56,22 @@ class HttpServer:
     def connections(self) -> int:
         return len(self._connections)
 
+    @property
+    def handshakes(self) -> int:
+        return len(self._handshakes)
+
     async def start(self, address: str | socket.socket) -> str:
         """Listens on `unix:/path`, `tcp:host:port` (port 0: any free one) or a socket that is bound already.
 
-        Returns the address as bound. Raises HostError: a taken port, a path that is too long or not ours.
+        With `settings.tls`, TCP means HTTPS.
+
+        Returns the address as bound. Raises HostError: a taken port, a path that is too long or not ours, TLS files
+        that can't be used.
         """
         loop = asyncio.get_running_loop()
         self.clock = self._given_clock or loop.time
+        if self.settings.tls is not None and self.tls is None:
+            self.tls = TlsContext(self.settings.tls)
         sock = (
             address
             if isinstance(address, socket.socket)
@@ -73,13 +89,24 @@ class HttpServer:
             self._unix_paths[bound.path] = (found.st_dev, found.st_ino)
         if self._sweep_timer is None:
             self._sweep_timer = loop.call_later(self.settings.sweep_s, self._sweep)
+        if self.tls is not None and self._renewing is None:
+            self._renewing = loop.create_task(self._renew(self.tls))
         return format_address(bound)
 
     async def _serve(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> asyncio.Server:
         backlog = self.settings.backlog
         if sock.family == socket.AF_UNIX:
             return await loop.create_unix_server(self.connection, sock=sock, backlog=backlog)
-        return await loop.create_server(self.connection, sock=sock, backlog=backlog)
+        return await loop.create_server(self._accept, sock=sock, backlog=backlog)
+
+    def _accept(self) -> asyncio.Protocol:
+        return self.connection() if self.tls is None else TlsConnection(self, self.tls)
+
+    async def _renew(self, tls: TlsContext) -> None:
+        """Certificates that change on disk are in use within about a second. The disk is not waited for here."""
+        while True:
+            await asyncio.sleep(tls.settings.check_s)
+            await asyncio.to_thread(tls.refresh)
 
     def connection(self) -> ServerConnection:
         """The protocol of one accepted connection."""
@@ -103,12 +130,17 @@ class HttpServer:
         """Stops listening, closes idle connections, gives requests in flight `grace_s` seconds, then cuts."""
         self.stop_listening()
         self.closing = True
+        for handshake in list(self._handshakes):
+            handshake.abort()
         for connection in list(self._connections):
             connection.wind_down()
         await self._until_empty(grace_s)
         for connection in list(self._connections):
             connection.abort()
         await self._until_empty(1.0)  # connection_lost comes within a turn of the loop or two
+        if self._renewing is not None:
+            self._renewing.cancel()
+            self._renewing = None
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
             self._sweep_timer = None
@@ -129,18 +161,47 @@ class HttpServer:
     def admit(self, connection: ServerConnection) -> bool:
         """False: there are too many, or the server is closing."""
         self._connections.add(connection)
-        return len(self._connections) <= self.settings.max_connections and not self.closing
+        return self._arrived(connection)
 
     def forget(self, connection: ServerConnection) -> None:
-        self._connections.discard(connection)
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self._left(connection)
         if self._empty is not None and not self._connections:
             self._empty.set()
+
+    def admit_handshake(self, handshake: TlsConnection) -> bool:
+        self._handshakes.add(handshake)
+        return self._arrived(handshake)
+
+    def forget_handshake(self, handshake: TlsConnection) -> None:
+        if handshake in self._handshakes:
+            self._handshakes.discard(handshake)
+            self._left(handshake)
+
+    def _arrived(self, one: ServerConnection | TlsConnection) -> bool:
+        settings, mine = self.settings, 0
+        one.peer = peer = peer_of(one.transport)
+        if peer is not None:
+            self._peers[peer] = mine = self._peers.get(peer, 0) + 1
+        crowded = 0 < settings.max_connections_per_peer < mine
+        total = len(self._connections) + len(self._handshakes)
+        return total <= settings.max_connections and not crowded and not self.closing
+
+    def _left(self, one: ServerConnection | TlsConnection) -> None:
+        if one.peer is not None:
+            self._peers[one.peer] -= 1
+            if not self._peers[one.peer]:
+                del self._peers[one.peer]
 
     def sweep(self) -> None:
         """Checks every connection's deadlines now. The timer's work; tests call it with a clock of their own."""
         now = self.clock()
         for connection in list(self._connections):
             sweep(connection, now)
+        relieve(list(self._connections), self.settings.max_incomplete_bytes)
+        for handshake in list(self._handshakes):
+            handshake.sweep(now)
 
     def _sweep(self) -> None:
         self._sweep_timer = asyncio.get_running_loop().call_later(self.settings.sweep_s, self._sweep)

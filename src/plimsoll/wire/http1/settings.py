@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from plimsoll.wire.http1.tls import TlsSettings
+
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
@@ -24,11 +26,20 @@ class HttpSettings:
     linger_bytes: int = 16 * 1024 * 1024
     pipeline_depth: int = 32  # unanswered requests a connection; reading pauses beyond
     write_high_bytes: int = 256 * 1024  # reading pauses while more than this waits for a slow reader
-    max_connections: int = 16 * 1024  # further ones are closed at once
+    max_connections: int = 16 * 1024  # further ones are closed at once; TLS handshakes under way count
+    # From one address (IPv6: one /64, what a single host gets), further ones are closed at once. A quarter of them all:
+    # no one address shuts out the others, and a proxy in front, which is one address, still has room. 0: no limit.
+    max_connections_per_peer: int = 4096
+    # Bodies that are still coming in, together. Looked at each `sweep_s`; beyond it the largest are refused (503).
+    max_incomplete_bytes: int = 1024 * 1024 * 1024
+    # After this long the next answer says `connection: close`: load spreads anew after scaling, and a certificate or
+    # client CA that was replaced is out of use in the end. There is no limit of requests: none of them leaves anything.
+    max_age_s: float = 3600.0
     backlog: int = 1024
     reuse_port: bool = False  # SO_REUSEPORT: several processes share one TCP port
     half_close: bool = True  # a client that has shut its sending side still gets its answers
     sweep_s: float = 0.5
+    tls: TlsSettings | None = None  # for TCP addresses; Unix sockets stay plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 A timer a request costs about 2 us to set and cancel; the hot path only notes the instants that this compares.
 """
 
-from plimsoll.core.errors import Invalid
+from collections.abc import Iterable
+
+from plimsoll.core.errors import Invalid, Shed
 from plimsoll.wire.http1.connection import LINGER, OPEN, ServerConnection
 from plimsoll.wire.http1.peer import has_hung_up
 from plimsoll.wire.http1.reader import BODY, HEAD, IDLE
@@ -17,6 +19,8 @@ def sweep(connection: ServerConnection, now: float) -> None:
     if connection.blocked_at is not None and now - connection.blocked_at > _write_allowance(connection):
         connection.abort()
         return
+    if now - connection.made > settings.max_age_s:
+        connection.retire()
     busy = bool(connection.pending or connection.backlog)
     if busy:
         connection.since = now
@@ -33,6 +37,19 @@ def sweep(connection: ServerConnection, now: float) -> None:
             connection.refuse(Invalid("the rest of the request's body did not come in time", status=408))
     elif reader.phase == IDLE and not busy and now - max(connection.since, reader.now) > settings.idle_timeout_s:
         connection.close()
+
+
+def relieve(connections: Iterable[ServerConnection], most_bytes: int) -> None:
+    """Refuses the largest of the bodies that are coming in until the others hold no more than `most_bytes`."""
+    held = [one for one in connections if one.state == OPEN and one.reader.phase == BODY]
+    total = sum(one.reader.received for one in held)
+    if total <= most_bytes:
+        return
+    for connection in sorted(held, key=lambda one: one.reader.received, reverse=True):
+        total -= connection.reader.received
+        connection.refuse(Shed("too many large requests are coming in at once", retry_after_s=1.0))
+        if total <= most_bytes:
+            return
 
 
 def _write_allowance(connection: ServerConnection) -> float:

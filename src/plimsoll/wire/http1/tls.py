@@ -1,0 +1,157 @@
+"""TLS for a listener: what the files must hold, the context made of them, and a new one when they change.
+
+    tls = TlsContext(TlsSettings("cert.pem", "key.pem", client_ca_file="clients.pem"))   # HostError says what to mend
+    tls.refresh()   # each second, off the loop: True when the files have changed and the new ones hold
+
+A context is never changed, only replaced: a client CA can't be taken out of an OpenSSL store, and tickets issued under
+the old context must not open the new one. Handshakes that begin after the swap use the new context.
+"""
+
+import logging
+import os
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from plimsoll.core.errors import HostError
+
+_log = logging.getLogger(__name__)
+
+# TLS 1.2: forward secrecy and authenticated encryption only (RFC 9325 section 4.2). TLS 1.3 has no others.
+_CIPHERS_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+_QUIET_S: Final = 10.0
+
+_Stamp = tuple[tuple[int, int, int, int] | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """PEM files. `client_ca_file`: who may sign clients' certificates; with it a client must show one, unless
+    `require_client_cert` is false: then one that is shown must be good, and whoever shows none has no name."""
+
+    cert_file: str  # the certificate, then the chain that leads to a root
+    key_file: str
+    client_ca_file: str | None = None
+    require_client_cert: bool = True
+    handshake_timeout_s: float = 10.0
+    check_s: float = 1.0  # how often the files are looked at
+
+
+class TlsContext:
+    """`current` is what a handshake that begins now uses."""
+
+    def __init__(self, settings: TlsSettings) -> None:
+        """Raises HostError, naming the file and the remedy."""
+        self.settings = settings
+        self._stamp = _stamp(settings)  # before the files are read: a change meanwhile is seen by the next look
+        self.current = make_context(settings)
+        self.failures: Counter[str] = Counter()  # handshakes, by OpenSSL's reason or TIMEOUT
+        self._said: dict[str, float] = {}
+
+    def failed(self, reason: str, now: float) -> None:
+        """A handshake did. Logged once each 10 s a reason: scanners make thousands. `now`: seconds of any clock."""
+        self.failures[reason] += 1
+        if now - self._said.get(reason, -_QUIET_S) >= _QUIET_S:
+            self._said[reason] = now
+            text = reason.replace("_", " ").lower()
+            _log.warning("TLS handshake failed: %s", text, extra={"so_far": self.failures[reason]})
+
+    @property
+    def demands(self) -> bool:
+        """Are clients' certificates looked at?"""
+        return self.settings.client_ca_file is not None
+
+    def refresh(self) -> bool:
+        """Reads the files anew where they have changed. Blocks for the disk. What is broken is logged, and the old
+        certificate stays; the next change is tried again (Kubernetes swaps a link, others write file after file)."""
+        stamp = _stamp(self.settings)
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        try:
+            self.current = make_context(self.settings)
+        except HostError as error:
+            _log.error("new TLS files refused, the old ones stay in use: %s", error)
+            return False
+        _log.info("TLS files read anew", extra={"file": self.settings.cert_file})
+        return True
+
+
+def make_context(settings: TlsSettings) -> ssl.SSLContext:
+    """A server's context. Raises HostError."""
+    cert, key = settings.cert_file, settings.key_file
+    if b"-----BEGIN CERTIFICATE-----" not in _read(cert, "certificate"):
+        raise HostError(
+            f"the TLS certificate {cert} holds no PEM certificate; it must begin -----BEGIN CERTIFICATE-----"
+        )
+    text = _read(key, "key")
+    if b"PRIVATE KEY-----" not in text:
+        raise HostError(f"the TLS key {key} holds no PEM private key; give the key that belongs to {cert}")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS_1_2)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(cert, key, password=_no_password(key))
+    except ssl.SSLError as error:
+        if "MISMATCH" in (error.reason or ""):
+            raise HostError(f"the TLS key {key} does not belong to the certificate {cert}; give the pair") from error
+        raise HostError(f"the TLS files {cert} and {key} can't be used: {_reason(error)}; write them anew") from error
+    except OSError as error:  # gone since we looked
+        raise HostError(f"the TLS files {cert} and {key} can't be read: {error.strerror}") from error
+    if settings.client_ca_file is not None:
+        _trust(context, settings.client_ca_file, settings.require_client_cert)
+    return context
+
+
+def _trust(context: ssl.SSLContext, path: str, required: bool) -> None:
+    _read(path, "client CA")
+    try:
+        context.load_verify_locations(path)
+    except (ssl.SSLError, OSError) as error:
+        raise HostError(
+            f"the TLS client CA {path} can't be used: {_reason(error)}; it must hold PEM certificates"
+        ) from error
+    context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+    # Each connection shows its certificate: a resumed session is not checked again, not even for having expired.
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+
+
+def _read(path: str, what: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(4 * 2**20)
+    except OSError as error:
+        raise HostError(f"the TLS {what} {path} can't be read: {error.strerror}; name a PEM file") from error
+
+
+def _no_password(key: str) -> Callable[[], str]:
+    """Asked for only where the key is encrypted. Without it OpenSSL would ask the terminal."""
+
+    def refuse() -> str:
+        raise HostError(f"the TLS key {key} is encrypted; decrypt it: openssl pkey -in {key} -out plain.pem")
+
+    return refuse
+
+
+def _reason(error: OSError) -> str:
+    return (getattr(error, "reason", None) or error.strerror or str(error)).replace("_", " ").lower()
+
+
+def _stamp(settings: TlsSettings) -> _Stamp:
+    """Device, inode, time and size of each file, links followed; None where there is none."""
+    found: list[tuple[int, int, int, int] | None] = []
+    for path in (settings.cert_file, settings.key_file, settings.client_ca_file):
+        if path is None:
+            continue
+        try:
+            stat = os.stat(path)
+            found.append((stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        except OSError:
+            found.append(None)
+    return tuple(found)

@@ -1,0 +1,553 @@
+"""HTTPS over real sockets, on both loops: handshakes, names, files that change, and everything TCP does, under TLS."""
+
+import asyncio
+import gc
+import logging
+import os
+import socket
+import ssl
+
+import pytest
+from tests.support.certificates import Authority, client_context
+from tests.support.tls_client import TlsClient
+
+from plimsoll.core.errors import HostError
+from plimsoll.wire.http1 import HttpServer, HttpSettings, TlsSettings, encode_request_head
+from plimsoll.wire.http1.tls import TlsContext
+
+GET = encode_request_head("GET", "/x", [(b"host", b"localhost")])
+LOOPS = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+ADDRESS = "tcp:127.0.0.1:0"
+
+
+class Files:
+    def __init__(self, folder):
+        self.folder = folder
+        self.ca = Authority(folder, "ca")
+        self.other_ca = Authority(folder, "other")
+        self.server, self.second = self.ca.server("server"), self.ca.server("second")
+        self.alice = self.ca.client("alice", "/C=DE/O=Ops, Inc./CN=alice", "DNS:alice.internal,URI:spiffe://ops/alice")
+        self.mallory = self.other_ca.client("mallory")
+
+    def settings(self, pair=None, ca=None, **more):
+        cert, key = pair or self.server
+        return TlsSettings(str(cert), str(key), None if ca is None else str(ca.cert), **more)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return Files(tmp_path_factory.mktemp("tls"))
+
+
+async def until(condition):
+    """`kit.run` fails the test after 20 s."""
+    while not condition():  # noqa: ASYNC110 # what is awaited has no event
+        await asyncio.sleep(0.001)
+
+
+def served(kit, application, tls, **settings):
+    return HttpServer(application, HttpSettings(**({"sweep_s": 0.02} | settings), tls=tls))
+
+
+async def ask(bound, context, *, length=2):
+    """One request on a connection of its own. Returns (answer, client)."""
+    client = await TlsClient(context).connect(bound)
+    try:
+        await client.handshake()
+        await client.send(GET)
+        return await client.answer(length), client
+    finally:
+        client.close()
+
+
+@LOOPS
+@VERSIONS
+def test_requests_of_any_size(kit, loop, version, files):
+    async def main():
+        body = os.urandom(1_500_000)
+        application = kit.Application(lambda exchange: (200, b"", exchange.body))
+        server = served(kit, application, files.settings())
+        bound = await server.start(ADDRESS)
+        client = await TlsClient(client_context(files.ca.cert, version=version)).connect(bound)
+        await client.handshake()
+        assert client.tls.selected_alpn_protocol() is None  # it offered none
+        for content in (b"abc", body, b"z"):
+            await client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(content) + content)
+            assert (await client.answer(len(content))).endswith(b"\r\n\r\n" + content)
+        assert application.exchanges[-1].peer_subjects() == ()
+        await server.close(1)
+        assert await client.receive() == b""
+        assert client.ended == "close_notify"
+        client.close()
+        assert (server.connections, server.handshakes, server._peers) == (0, 0, {})
+
+    kit.run(loop, main())
+
+
+@LOOPS
+def test_a_socket_that_is_bound_already_and_one_byte_at_a_time(kit, loop, files):
+    async def main():
+        sock = socket.create_server(("127.0.0.1", 0))
+        server = served(kit, kit.Application(), files.settings())
+        bound = await server.start(sock)
+        context = client_context(files.ca.cert)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        client = await TlsClient(context).connect(bound)
+        client.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        plain_flush = client.flush
+
+        def one_by_one():
+            for byte in client.outgoing.read():
+                client.writer.write(bytes([byte]))
+
+        client.flush = one_by_one
+        await client.handshake()
+        assert client.tls.selected_alpn_protocol() == "http/1.1"
+        await client.send(GET)
+        assert (await client.answer(2)).endswith(b"ok")
+        client.flush = plain_flush
+        client.close()
+        await server.close(0)
+
+    kit.run(loop, main())
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+def test_old_versions_are_refused_with_an_alert(kit, version, files):
+    async def main():
+        server = served(kit, kit.Application(), files.settings())
+        bound = await server.start(ADDRESS)
+        context = client_context(files.ca.cert, version=version)
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        client = await TlsClient(context).connect(bound)
+        with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+            await client.handshake()
+        client.close()
+        await until(lambda: not server.handshakes)
+        await server.close(0)
+
+    kit.run("uvloop", main())
+
+
+@LOOPS
+@VERSIONS
+def test_a_clients_names(kit, loop, version, files):
+    async def main():
+        application = kit.Application()
+        server = served(kit, application, files.settings(ca=files.ca))
+        bound = await server.start(ADDRESS)
+        answer, _ = await ask(bound, client_context(files.ca.cert, files.alice, version=version))
+        assert answer.endswith(b"ok")
+        names = application.exchanges[0].peer_subjects()
+        assert names == ("CN=alice,O=Ops\\, Inc.,C=DE", "DNS:alice.internal", "URI:spiffe://ops/alice")
+        assert application.exchanges[0].peer_subjects() is names
+        await server.close(0)
+
+    kit.run(loop, main())
+
+
+@LOOPS
+@VERSIONS
+@pytest.mark.parametrize("who", ["nobody", "mallory", "server"])
+def test_without_a_good_certificate_there_is_an_alert_and_no_request(kit, loop, version, who, files):
+    pair = {"nobody": None, "mallory": files.mallory, "server": files.server}[who]
+
+    async def main():
+        application = kit.Application()
+        server = served(kit, application, files.settings(ca=files.ca))
+        bound = await server.start(ADDRESS)
+        client = await TlsClient(client_context(files.ca.cert, pair, version=version)).connect(bound)
+        try:  # in TLS 1.3 the client believes it is done before the server has looked
+            await client.handshake()
+            await client.send(GET)
+            assert await client.receive() == b""
+            reason = client.ended
+        except ssl.SSLError as error:
+            reason = error.reason
+        expected = {"nobody": ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE"), "mallory": ("UNKNOWN_CA",)}.get(
+            who, ("UNSUPPORTED_CERTIFICATE", "CERTIFICATE")
+        )
+        assert any(word in reason for word in expected), reason
+        client.close()
+        await until(lambda: not server.handshakes)
+        assert application.exchanges == []
+        assert server.tls.failures.total() == 1
+        await server.close(0)
+
+    kit.run(loop, main())
+
+
+def test_a_certificate_may_be_optional_but_never_wrong(kit, files):
+    async def main():
+        application = kit.Application()
+        server = served(kit, application, files.settings(ca=files.ca, require_client_cert=False))
+        bound = await server.start(ADDRESS)
+        await ask(bound, client_context(files.ca.cert))
+        await ask(bound, client_context(files.ca.cert, files.alice))
+        answer, client = await ask(bound, client_context(files.ca.cert, files.mallory))
+        assert (answer, client.ended) == (b"", "TLSV1_ALERT_UNKNOWN_CA")
+        assert [bool(exchange.peer_subjects()) for exchange in application.exchanges] == [False, True]
+        await server.close(0)
+
+    kit.run("uvloop", main())
+
+
+# --- clients that do something else ---------------------------------------------------------------------------------
+
+
+@LOOPS
+def test_plain_http_is_told_so(kit, loop, files):
+    async def main():
+        server = served(kit, kit.Application(), files.settings())
+        reader, writer = await asyncio.open_connection(*_place(await server.start(ADDRESS)))
+        writer.write(GET)
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"https://" in answer
+        writer.close()
+        await until(lambda: not server.handshakes)
+        await server.close(0)
+
+    kit.run(loop, main())
+
+
+@LOOPS
+def test_tls_to_the_plain_port_is_told_so(kit, loop, files):
+    async def main():
+        server = HttpServer(kit.Application())
+        client = await TlsClient(client_context(files.ca.cert)).connect(await server.start(ADDRESS))
+        with pytest.raises(ssl.SSLError):
+            await client.handshake()
+        await until(lambda: not server.connections)
+        [(error, _)] = server.application.refused
+        assert "began a TLS handshake" in str(error)
+        client.close()
+        await server.close(0)
+
+    kit.run(loop, main())
+
+
+@LOOPS
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00", bytes(3), b"\x16\x03\x01\x40\x00" + bytes(16384)])
+def test_half_a_handshake_is_cut(kit, loop, sent, files):
+    async def main():
+        server = served(kit, kit.Application(), files.settings(handshake_timeout_s=0.05), linger_s=0.05)
+        reader, writer = await asyncio.open_connection(*_place(await server.start(ADDRESS)))
+        writer.write(sent)
+        await until(lambda: server.handshakes)
+        try:
+            await reader.read()
+        except ConnectionResetError:
+            pass
+        await until(lambda: not server.handshakes)
+        assert server._peers == {}
+        writer.close()
+        await server.close(0)
+
+    kit.run(loop, main())
+
+
+def test_half_handshakes_count_among_the_connections(kit, files):
+    async def main():
+        server = served(kit, kit.Application(), files.settings(), max_connections=3)
+        bound = await server.start(ADDRESS)
+        held = [await asyncio.open_connection(*_place(bound)) for _ in range(3)]
+        await until(lambda: server.handshakes == 3)
+        reader, writer = await asyncio.open_connection(*_place(bound))
+        assert await reader.read() == b""
+        assert server.handshakes == 3
+        writer.close()
+        for _, one in held:
+            one.close()
+        await until(lambda: not server.handshakes)
+        answer, _ = await ask(bound, client_context(files.ca.cert))
+        assert answer.endswith(b"ok")
+        await server.close(0)
+
+    kit.run("uvloop", main())
+
+
+@LOOPS
+def test_failed_handshakes_leave_nothing(kit, loop, files):
+    async def main():
+        server = served(kit, kit.Application(), files.settings())
+        place = _place(await server.start(ADDRESS))
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection(*place)
+            writer.write(b"\x16\x03\x01\x00\x05hello")
+            await reader.read()
+            writer.close()
+        await until(lambda: not server.handshakes)
+        assert server.tls.failures.total() == 20
+        await asyncio.sleep(0)
+        gc.collect()
+        left = [one for one in gc.get_objects() if type(one).__name__ == "TlsConnection"]
+        assert left == []
+        await server.close(0)
+
+    kit.run(loop, main())
+
+
+# --- what TCP does, under TLS ---------------------------------------------------------------------------------------
+
+
+@LOOPS
+@VERSIONS
+def test_who_says_goodbye_still_gets_the_answers(kit, loop, version, files):
+    async def main():
+        application = kit.Application(hold=True)
+        server = served(kit, application, files.settings())
+        client = await TlsClient(client_context(files.ca.cert, version=version)).connect(await server.start(ADDRESS))
+        await client.handshake()
+        await client.send(GET)
+        client.say_goodbye()
+        await until(lambda: application.exchanges)
+        await asyncio.sleep(0.005)
+        application.exchanges[0].respond(200, b"", b"late")
+        client.writer.write_eof()
+        raw = await client.reader.read()  # Python's read refuses what comes after its own goodbye; the bytes are there
+        assert len(raw) > len(b"late")
+        assert application.gone == []
+        client.close()
+        await until(lambda: not server.connections)
+        await server.close(0)
+
+    kit.run(loop, main())
+
+
+@LOOPS
+@pytest.mark.parametrize("how", ["cut", "close", "reset"])
+def test_a_client_that_leaves_is_noticed(kit, loop, how, files):
+    """ "cut": its TCP end of file comes without a goodbye. What it sent is not trusted to be whole; it is gone."""
+
+    async def main():
+        application = kit.Application(hold=True)
+        server = served(kit, application, files.settings())
+        client = await TlsClient(client_context(files.ca.cert)).connect(await server.start(ADDRESS))
+        await client.handshake()
+        await client.send(GET)
+        await until(lambda: application.exchanges)
+        if how == "cut":
+            client.writer.write_eof()
+        elif how == "close":
+            client.say_goodbye()
+            client.close()
+        else:
+            client.writer.transport.abort()
+        await until(lambda: application.gone)
+        assert application.gone == application.exchanges
+        application.exchanges[0].respond(200, b"", b"")
+        client.close()
+        await until(lambda: not server.connections)
+        await server.close(0)
+
+    kit.run(loop, main())
+
+
+@LOOPS
+def test_a_refusal_reaches_a_client_that_is_still_sending(kit, loop, files):
+    async def main():
+        server = served(kit, kit.Application(), files.settings(), max_body_bytes=1000)
+        client = await TlsClient(client_context(files.ca.cert)).connect(await server.start(ADDRESS))
+        await client.handshake()
+        await client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4000000\r\n\r\n" + b"x" * 4_000_000)
+        await client.writer.drain()
+        answer = await client.rest()
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert client.ended == "close_notify"
+        client.close()
+        await until(lambda: not server.connections)
+        await server.close(0)
+
+    kit.run(loop, main())
+
+
+@LOOPS
+def test_a_slow_reader_is_bounded_and_cut(kit, loop, files):
+    async def main():
+        application = kit.Application(lambda exchange: (200, b"", b"x" * 1_000_000))
+        server = served(
+            kit, application, files.settings(), write_timeout_s=0.1, sweep_s=0.01, min_bytes_per_s=10**9,
+            pipeline_depth=4,
+        )  # fmt: skip
+        client = await TlsClient(client_context(files.ca.cert)).connect(await server.start(ADDRESS))
+        await client.handshake()
+        client.writer.transport.pause_reading()
+        await until(lambda: server.connections)
+        [accepted] = server._connections
+        for _ in range(100):
+            await client.send(GET)
+            await asyncio.sleep(0)
+        await until(lambda: accepted.paused)
+        assert accepted.transport.get_write_buffer_size() < 110_000_000
+        assert len(application.exchanges) < 100, "reading goes on although nobody takes the answers"
+        await until(lambda: not server.connections)
+        client.close()
+        await server.close(0)
+
+    kit.run(loop, main())
+
+
+@LOOPS
+def test_a_cut_answer_is_not_taken_for_a_whole_one(kit, loop, files):
+    """close_notify comes only where everything was said."""
+
+    async def main():
+        application = kit.Application(hold=True)
+        server = served(kit, application, files.settings())
+        client = await TlsClient(client_context(files.ca.cert)).connect(await server.start(ADDRESS))
+        await client.handshake()
+        await client.send(GET)
+        await until(lambda: application.exchanges)
+        await server.close(0)  # no grace: cut
+        assert await client.receive() == b""
+        assert client.ended in ("cut", "reset")
+        client.close()
+
+    kit.run(loop, main())
+
+
+# --- files that change ----------------------------------------------------------------------------------------------
+
+
+class Mounted:
+    """Files as Kubernetes mounts a secret: names that lead through one link, which is swapped."""
+
+    def __init__(self, folder):
+        self.folder, self.count = folder, 0
+        for name in ("tls.crt", "tls.key", "ca.crt"):
+            (folder / name).symlink_to(f"..data/{name}")
+
+    def put(self, pair, ca, *, key=None):
+        self.count += 1
+        version = self.folder / f"v{self.count}"
+        version.mkdir()
+        for name, content in (("tls.crt", pair[0]), ("tls.key", key or pair[1]), ("ca.crt", ca.cert)):
+            (version / name).write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+        link = self.folder / "..new"
+        link.symlink_to(version.name)
+        link.rename(self.folder / "..data")
+        return self
+
+    def settings(self, *, ca=True):
+        paths = [str(self.folder / name) for name in ("tls.crt", "tls.key", "ca.crt")]
+        return TlsSettings(*paths[:2], paths[2] if ca else None, check_s=0.01)
+
+
+@LOOPS
+def test_new_files_are_for_new_handshakes_and_open_connections_go_on(kit, loop, files, tmp_path):
+    async def main():
+        mounted = Mounted(tmp_path).put(files.server, files.ca)
+        server = served(kit, kit.Application(), mounted.settings(ca=False))
+        bound = await server.start(ADDRESS)
+        context = client_context(files.ca.cert)
+        old = await TlsClient(context).connect(bound)
+        await old.handshake()
+        first = server.tls.current
+        mounted.put(files.second, files.ca)
+        await until(lambda: server.tls.current is not first)
+        new = await TlsClient(context).connect(bound)
+        await new.handshake()
+        assert new.tls.getpeercert()["subject"] == ((("commonName", "second"),),)
+        for client in (old, new):
+            await client.send(GET)
+            assert (await client.answer(2)).endswith(b"ok")
+            client.close()
+        await server.close(0)
+
+    kit.run(loop, main())
+
+
+@VERSIONS
+def test_a_client_ca_that_is_taken_away_opens_no_connection(kit, version, files, tmp_path):
+    """Neither a handshake that began before the swap nor a session of before gets in."""
+
+    async def main():
+        mounted = Mounted(tmp_path).put(files.server, files.ca)
+        server = served(kit, kit.Application(), mounted.settings())
+        bound = await server.start(ADDRESS)
+        context = client_context(files.ca.cert, files.alice, version=version)
+        answer, before = await ask(bound, context)
+        assert answer.endswith(b"ok")
+        begun = await TlsClient(context).connect(bound)
+        with pytest.raises(ssl.SSLWantReadError):
+            begun.tls.do_handshake()
+        begun.flush()
+        begun.incoming.write(await begun.reader.read(65536))  # the server has said its part under the old files
+        first = server.tls.current
+        mounted.put(files.server, files.other_ca)
+        await until(lambda: server.tls.current is not first)
+
+        async def refused(client):
+            try:
+                await client.handshake()
+                await client.send(GET)
+                return await client.rest() == b""
+            except (ssl.SSLError, ConnectionError):
+                return True
+            finally:
+                client.close()
+
+        assert await refused(begun)
+        assert await refused(await TlsClient(context, session=before.tls.session).connect(bound))
+        assert await refused(await TlsClient(context).connect(bound))
+        mallory = client_context(files.ca.cert, files.mallory, version=version)
+        answer, _ = await ask(bound, mallory)
+        assert answer.endswith(b"ok"), "whom the new CA signed is let in"
+        await server.close(0)
+
+    kit.run("uvloop", main())
+
+
+def test_broken_new_files_leave_the_old_ones_in_use(files, tmp_path, caplog):
+    mounted = Mounted(tmp_path).put(files.server, files.ca)
+    tls = TlsContext(mounted.settings())
+    first = tls.current
+    assert tls.refresh() is False
+    with caplog.at_level(logging.INFO, logger="plimsoll"):
+        mounted.put((b"nonsense", files.server[1]), files.ca)
+        assert tls.refresh() is False
+        assert tls.refresh() is False
+        assert [record.levelname for record in caplog.records] == ["ERROR"], "said once, not each second"
+        mounted.put(files.server, files.ca, key=files.second[1])
+        assert tls.refresh() is False
+        (tmp_path / "tls.key").unlink()
+        assert tls.refresh() is False
+        assert tls.current is first
+    assert "does not belong to" in caplog.text
+    assert "PRIVATE" not in caplog.text
+    (tmp_path / "tls.key").symlink_to("..data/tls.key")
+    mounted.put(files.second, files.ca)
+    assert tls.refresh() is True
+    assert tls.current is not first
+
+
+def test_files_that_can_not_be_used_name_file_and_remedy(files, tmp_path):
+    cert, key = map(str, files.server)
+    junk, locked = tmp_path / "junk", tmp_path / "locked.key"
+    junk.write_text("-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n")
+    from tests.support.certificates import openssl
+
+    openssl("pkey", "-in", key, "-aes256", "-passout", "pass:secret", "-out", locked)
+    for settings, words in (
+        (TlsSettings("/none.pem", key), ("/none.pem", "No such file")),
+        (TlsSettings(key, key), (key, "no PEM certificate")),
+        (TlsSettings(cert, cert), (cert, "no PEM private key")),
+        (TlsSettings(cert, str(files.second[1])), (str(files.second[1]), "does not belong")),
+        (TlsSettings(str(junk), key), (str(junk), "can't be used")),
+        (TlsSettings(cert, str(locked)), (str(locked), "encrypted", "openssl pkey")),
+        (TlsSettings(cert, key, "/none-ca.pem"), ("/none-ca.pem", "No such file")),
+        (TlsSettings(cert, key, str(junk)), (str(junk), "can't be used")),
+        (TlsSettings(cert, key, key), (key, "can't be used")),
+    ):
+        with pytest.raises(HostError) as caught:
+            TlsContext(settings)
+        for word in words:
+            assert word in str(caught.value)
+
+
+def _place(bound):
+    host, _, port = bound.removeprefix("tcp:").rpartition(":")
+    return host, int(port)

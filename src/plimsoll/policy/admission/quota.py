@@ -82,7 +82,19 @@ class LeasedBucket(TokenBucket):
     little is left.
     """
 
-    __slots__ = ("_asked_at", "_demand", "_local_burst", "_low", "_stock", "_used", "_wake", "_woke", "leased", "share")
+    __slots__ = (
+        "_asked_at",
+        "_demand",
+        "_gift",
+        "_local_burst",
+        "_low",
+        "_stock",
+        "_used",
+        "_wake",
+        "_woke",
+        "leased",
+        "share",
+    )
 
     def __init__(self, rate: float, burst: float, share: float, wake: "Callable[[LeasedBucket], None]") -> None:
         super().__init__(rate, burst)

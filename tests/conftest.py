@@ -6,7 +6,20 @@ import pytest
 
 # What CI has installed (scripts/install-servers.sh, the dev extra): a test that skips for one of these there
 # would hide that it no longer runs.
-IN_CI = ("nginx", "wrk", "curl", "onnxruntime", "scikit-learn", "sklearn", "skops", "httpx", "build", "vader")
+IN_CI = (
+    "nginx",
+    "wrk",
+    "curl",
+    "onnxruntime",
+    "scikit-learn",
+    "sklearn",
+    "skops",
+    "httpx",
+    "build",
+    "vader",
+    "redis",
+    "jwt",
+)
 
 
 @pytest.hookimpl(wrapper=True)

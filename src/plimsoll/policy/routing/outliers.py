@@ -23,12 +23,14 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OutlierSettings:
-    """`lost_in_row`: connections lost, without an answer between. `failed_share` of at least `least_requests` recent
-    ones (about 5 s count), and `failed_times` the peers' share. `slow_times` the median of the peers' mean response
-    times, and `slow_by_s` more, each over at least `least_answers`. Out for `first_s`, twice as long each time, at
-    most `longest_s`; who was well for that long begins anew. `probes`: good answers that end the probation."""
+    """`lost_in_row`: connections lost, without an answer between. `failed_in_row`: failures of any kind, while the
+    peers' share is low. `failed_share` of at least `least_requests` recent ones (about 5 s count), and `failed_times`
+    the peers' share. `slow_times` the median of the peers' mean response times, and `slow_by_s` more, each over at
+    least `least_answers`. Out for `first_s`, twice as long each time, at most `longest_s`; who was well for that long
+    begins anew. `probes`: good answers that end the probation."""
 
     lost_in_row: int = 3
+    failed_in_row: int = 8
     failed_share: float = 0.3
     failed_times: float = 3.0
     least_requests: int = 10
@@ -56,12 +58,16 @@ _OK = Outcome.OK
 _WELL = Health.WELL
 _WEIGHT = 1 / 16  # of the newest response time in the mean
 _CLIP = 4.0  # times the mean: one answer of 10 s among those of 10 ms isn't a slow replica, seven in a row are
+_FRESH = 3  # answers since the last turn, in those that are compared
 _TURN_S = 1.0  # how often the slow are looked for
 _KEEP = 0.8  # of the counts, each turn: about 5 s count
 
 
 class _Replica:
-    __slots__ = ("answers", "failures", "good", "health", "in_row", "mean_s", "name", "requests", "times", "until")
+    __slots__ = (
+        "answers", "failures", "fresh", "good", "health", "in_row", "lost", "mean_s", "name", "requests", "times",
+        "until",
+    )  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -73,9 +79,9 @@ class _Replica:
 
     def clear(self) -> None:
         self.requests = self.failures = 0.0
-        self.in_row = 0
+        self.in_row = self.lost = 0  # failures, and lost connections, since the last answer
         self.mean_s = 0.0
-        self.answers = 0
+        self.answers = self.fresh = 0  # in the mean; since the last turn
 
 
 class Outliers:
@@ -127,7 +133,8 @@ class Outliers:
             return False
         if outcome is _OK or outcome in ANSWERED:
             one.requests += 1.0
-            one.in_row = 0
+            one.in_row = one.lost = 0
+            one.fresh += 1
             mean_s, answers = one.mean_s, one.answers
             one.answers = answers + 1
             if answers < 16:
@@ -151,21 +158,24 @@ class Outliers:
     def _failed(self, one: _Replica, outcome: Outcome, now: float) -> None:
         settings = self.settings
         one.failures += 1.0
-        one.in_row = one.in_row + 1 if outcome is _LOST else 0
+        one.in_row += 1
+        one.lost += outcome is _LOST
         health = self.health(one.name, now)
         if health is Health.EJECTED:
             return  # what was out there when it was ejected
         if health is Health.PROBATION:
             self._eject(one, "failed on probation", now)
-        elif one.in_row >= settings.lost_in_row:
-            self._eject(one, f"lost {one.in_row} requests in a row", now)
-        elif one.requests >= settings.least_requests:
-            share = one.failures / one.requests
-            if share >= settings.failed_share:
-                others = [peer for peer in self._replicas.values() if peer is not one]
-                peers = sum(peer.failures for peer in others) / max(sum(peer.requests for peer in others), 1.0)
-                if share >= settings.failed_times * peers:
-                    self._eject(one, f"{share:.0%} of its requests failed, {peers:.0%} of its peers'", now)
+        elif one.lost >= settings.lost_in_row:
+            self._eject(one, f"lost {one.lost} requests in a row", now)
+        else:
+            share = one.failures / one.requests if one.requests >= settings.least_requests else 0.0
+            if one.in_row < settings.failed_in_row and share < settings.failed_share:
+                return
+            peers = self._peers_share(one)
+            if share >= settings.failed_share and share >= settings.failed_times * peers:
+                self._eject(one, f"{share:.0%} of its requests failed, {peers:.0%} of its peers'", now)
+            elif one.in_row >= settings.failed_in_row and settings.failed_share >= settings.failed_times * peers:
+                self._eject(one, f"failed {one.in_row} requests in a row, its peers {peers:.0%}", now)
 
     def _went_well(self, one: _Replica, seconds: float, now: float) -> None:
         if self.health(one.name, now) is not Health.PROBATION:
@@ -188,7 +198,7 @@ class Outliers:
         self._next = now + _TURN_S
         for one in self._replicas.values():
             if one.health is _WELL:
-                if one.answers >= self.settings.least_answers:
+                if one.answers >= self.settings.least_answers and one.fresh >= _FRESH:
                     peers_s = self._peers_s(one)
                     if peers_s is not None and self._slow(one.mean_s, peers_s):
                         mean_ms, peers_ms = one.mean_s * 1e3, peers_s * 1e3
@@ -197,14 +207,24 @@ class Outliers:
                     one.times = 0
             one.requests *= keep
             one.failures *= keep
+        for one in self._replicas.values():
+            one.fresh = 0
+
+    def _peers_share(self, one: _Replica) -> float:
+        """Of the others' recent requests those that failed. One whose last request failed counts as failing altogether:
+        when all begin to fail at once, the counts still speak of before."""
+        others = [peer for peer in self._replicas.values() if peer is not one]
+        failures = sum(peer.requests if peer.in_row else peer.failures for peer in others)
+        return failures / max(sum(peer.requests for peer in others), 1.0)
 
     def _peers_s(self, one: _Replica) -> float | None:
-        """The median of the others' mean response times, of those that are well and have enough of them."""
+        """The median of the others' mean response times, of those that are well and have enough of them, recent ones
+        too: what somebody took before it fell silent says nothing about now."""
         least = self.settings.least_answers
         means = [
             peer.mean_s
             for peer in self._replicas.values()
-            if peer is not one and peer.health is _WELL and peer.answers >= least
+            if peer is not one and peer.health is _WELL and peer.answers >= least and peer.fresh >= _FRESH
         ]
         return median(means) if means else None
 

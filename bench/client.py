@@ -48,12 +48,10 @@ class Caller:
             self.done.set_result(None)
 
 
-async def main(connections: int, seconds: float, body: bytes, url: str) -> int:
+async def main(connections: int, seconds: float, body: bytes, headers: list[tuple[str, str]], url: str) -> int:
     parts = urlsplit(url)
-    head = (
-        f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\n\r\n"
-    )
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    head = f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\n{more}content-length: {len(body)}\r\n\r\n"
     callers = [Caller(head.encode(), body, time.perf_counter() + seconds) for _ in range(connections)]
     await asyncio.gather(*(caller.run(f"tcp:{parts.netloc}") for caller in callers))
     times = sorted(t for caller in callers for t in caller.times)
@@ -71,4 +69,5 @@ if __name__ == "__main__":
     script = Path(sys.argv[sys.argv.index("-s") + 1]).read_text()
     sent = re.search(r"wrk\.body=\[==\[(.*)\]==\]", script, re.DOTALL)
     assert sent is not None
-    sys.exit(run_loop(main(int(options["c"]), float(options["d"]), sent[1].encode(), sys.argv[-1])))
+    named = re.findall(r'wrk\.headers\["(.*?)"\]="(.*?)"', script)
+    sys.exit(run_loop(main(int(options["c"]), float(options["d"]), sent[1].encode(), named, sys.argv[-1])))

@@ -20,7 +20,10 @@ class Load:
     errors: int
 
 
-def drive(url: str, body: bytes, *, connections: int, seconds: float, folder: Path) -> Load:
+def drive(
+    url: str, body: bytes, *, connections: int, seconds: float, folder: Path, headers: dict[str, str] | None = None
+) -> Load:
+    """As many requests as `connections` callers get answered; `headers` beside the content type."""
     tool = [sys.executable, str(HERE / "client.py")] if shutil.which("wrk") is None else ["wrk"]
     arguments = [
         "-t1",
@@ -28,7 +31,7 @@ def drive(url: str, body: bytes, *, connections: int, seconds: float, folder: Pa
         f"-d{max(1, round(seconds))}s",
         "--latency",
         "-s",
-        str(_script(body, folder)),
+        str(_script(body, headers or {}, folder)),
         url,
     ]
     done = subprocess.run([*on_core(LOAD_CORE), *tool, *arguments], capture_output=True, text=True, check=True)
@@ -60,9 +63,10 @@ def _milliseconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def _script(body: bytes, folder: Path) -> Path:
+def _script(body: bytes, headers: dict[str, str], folder: Path) -> Path:
     path = folder / "post.lua"
-    path.write_text(
-        'wrk.method="POST"\nwrk.headers["Content-Type"]="application/json"\nwrk.body=[==[' + body.decode() + "]==]\n"
-    )
+    lines = [
+        f'wrk.headers["{name}"]="{value}"\n' for name, value in ({"Content-Type": "application/json"} | headers).items()
+    ]
+    path.write_text('wrk.method="POST"\n' + "".join(lines) + "wrk.body=[==[" + body.decode() + "]==]\n")
     return path

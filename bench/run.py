@@ -21,9 +21,11 @@ from statistics import median
 
 import numpy as np
 
+from lasting import soak_part, step_part
 from load import Load, drive
 from models import make
 from overload import heavy, overload_part, sleepy
+from refusals import refusal_part
 from servers import LOAD_CORE, SERVER_CORE, free_port, nginx_config, on_core, python, running
 from startup import measure_startup
 from table import Row, as_json, markdown, show, write_into
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--only", default="replica,gateway,start", help="parts, comma separated")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--soak", type=float, default=0, metavar="MINUTES", help="overload: watch memory for so long")
     parser.add_argument("--json", type=Path, help="also write the rows there")
     parser.add_argument("--write-docs", action="store_true", help="put the table into README.md and docs/benchmarks.md")
     options = parser.parse_args()
@@ -51,13 +54,7 @@ def main() -> None:
         "replica": lambda: replica_part(models, options.rounds, options.seconds),
         "gateway": lambda: gateway_part(options.rounds, options.seconds),
         "start": lambda: measure_startup(models["digits"], WORK, options.rounds),
-        "overload": lambda: overload_part(
-            [sleepy(WORK, HERE / "peers/sleepy.py"), heavy(WORK, models["heavy"], BODY)],
-            WORK,
-            rounds=max(1, options.rounds // 2),
-            seconds=options.seconds,
-            say=progress,
-        ),
+        "overload": lambda: overload_parts(models, options),
     }
     rows: list[Row] = []
     for name in options.only.split(","):
@@ -179,6 +176,22 @@ def bare_session(model: Path) -> float:
         [*on_core(SERVER_CORE), *python("-c", code, str(model))], capture_output=True, text=True, check=True
     )
     return float(done.stdout)
+
+
+# --- beyond the capacity ---------------------------------------------------------------------------------------------
+
+
+def overload_parts(models: dict[str, Path], options: argparse.Namespace) -> list[Row]:
+    """Two rounds of `--rounds 5`: under three minutes."""
+    rounds, seconds = max(1, options.rounds // 2), options.seconds
+    waiting, busy = sleepy(WORK, HERE / "peers/sleepy.py"), heavy(WORK, models["heavy"], BODY)
+    if options.soak:
+        return soak_part(waiting, WORK, minutes=options.soak, say=progress)
+    return [
+        *overload_part([waiting, busy], WORK, rounds=rounds, seconds=seconds, say=progress),
+        *step_part(waiting, WORK, rounds=rounds, seconds=seconds, say=progress),
+        *refusal_part(service_file("digits", models["digits"]), BODY, WORK, seconds=seconds, say=progress),
+    ]
 
 
 # --- the gateway against other proxies -----------------------------------------------------------------------------

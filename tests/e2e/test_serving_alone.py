@@ -95,3 +95,45 @@ def test_it_logs_json_where_nobody_watches(env, service, free_port):
         if process.poll() is None:
             process.kill()
             process.communicate()
+
+
+def test_over_tls_to_clients_with_a_certificate(serve, service, free_port, tmp_path):
+    import http.client
+
+    from tests.support.certificates import Authority, client_context
+
+    ca = Authority(tmp_path, "ca")
+    cert, key = ca.server("server")
+    port = free_port()
+    options = ("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca.cert)
+    process = serve(service() / "service.yaml", "--port", port, *options)
+    line = process.stdout.readline()
+    while line and "ready in" not in line:
+        line = process.stdout.readline()
+    assert f"https://localhost:{port}/mood" in line
+    context = client_context(ca.cert, ca.client("alice"))
+    connection = http.client.HTTPSConnection("localhost", port, timeout=20, context=context)
+    connection.request("POST", "/mood", b"3")
+    response = connection.getresponse()
+    assert (response.status, json.loads(response.read())) == (200, {"version": 1, "value": 3})
+    connection.close()
+    stranger = http.client.HTTPSConnection("localhost", port, timeout=20, context=client_context(ca.cert))
+    with pytest.raises(OSError):  # noqa: PT011 # an alert or a reset, as the kernel likes
+        stranger.request("POST", "/mood", b"3")
+        stranger.getresponse()
+    stranger.close()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+def test_tls_files_that_can_not_be_used_are_named_before_the_model_loads(serve, service, tmp_path):
+    missing = tmp_path / "none.pem"
+    folder = service(model="raise SystemExit('loaded')")
+    process = serve(folder / "service.yaml", "--port", 0, "--tls-cert", missing, "--tls-key", missing)
+    assert process.wait(20) == 2
+    said = process.stdout.read()
+    assert "none.pem" in said
+    assert "loaded" not in said
+    process = serve(folder / "service.yaml", "--port", 0, "--tls-cert", missing)
+    assert process.wait(20) == 2
+    assert "--tls-cert and --tls-key go together" in process.stdout.read()

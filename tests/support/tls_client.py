@@ -1,6 +1,7 @@
 """A TLS client that can stop half way: every step of its own, over asyncio streams."""
 
 import asyncio
+import contextlib
 import ssl
 
 
@@ -56,10 +57,8 @@ class TlsClient:
 
     def say_goodbye(self):
         """close_notify: nothing more will be sent, but the answers are waited for."""
-        try:
+        with contextlib.suppress(ssl.SSLError):
             self.tls.unwrap()
-        except ssl.SSLError:
-            pass
         self.flush()
 
     def flush(self):

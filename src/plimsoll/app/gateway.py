@@ -1,6 +1,7 @@
 """The entry point of a gateway process."""
 
 import asyncio
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
@@ -11,11 +12,12 @@ from plimsoll.gateway import Gateway
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.ports.spawner import ChildContext
 from plimsoll.telemetry.logs import configure
-from plimsoll.wire.http1 import HttpSettings, UnixAddress, parse_address
+from plimsoll.wire.http1 import HttpSettings, TlsSettings, UnixAddress, parse_address
 
 
 def main(context: ChildContext) -> None:
-    """Called in the child; `args` are `name`, `listen`, `control`, `metrics` and, optionally, `metrics_on_door`."""
+    """Called in the child; `args` are `name`, `listen`, `control`, `metrics` and, optionally, `metrics_on_door`,
+    `reuse_port`, `tls` (see `tls_settings`) and `audit` (a file)."""
     configure("json", always={"gateway": context.args["name"]})
     finish(run_loop(_run(context)))
 
@@ -27,8 +29,17 @@ def gateway_settings(args: dict[str, Any]) -> GatewaySettings:
         control=args["control"],
         metrics=args.get("metrics"),
         metrics_on_door=args.get("metrics_on_door", all(map(is_local, args["listen"]))),
-        http=HttpSettings(reuse_port=bool(args.get("reuse_port", False))),
+        audit=args.get("audit"),
+        http=HttpSettings(reuse_port=bool(args.get("reuse_port", False)), tls=tls_settings(args.get("tls"))),
     )
+
+
+def tls_settings(args: Mapping[str, str] | None) -> TlsSettings | None:
+    """`{"cert": FILE, "key": FILE, "client_ca"?: FILE, "client_cert"?: "required" | "optional"}`."""
+    if args is None:
+        return None
+    required = args.get("client_cert", "required") == "required"
+    return TlsSettings(args["cert"], args["key"], args.get("client_ca"), require_client_cert=required)
 
 
 def is_local(address: str) -> bool:

@@ -1,5 +1,6 @@
 """`plimsoll serve`: one replica, no gateway, in this process. Fit to be a container's first process."""
 
+import dataclasses
 import socket
 import sys
 import time
@@ -13,11 +14,21 @@ from plimsoll.app.sources import choose_services
 from plimsoll.core.errors import HostError, ModelLoadError, UserError
 from plimsoll.spec import ModelService, load_file
 from plimsoll.telemetry.logs import configure
+from plimsoll.wire.http1 import TlsSettings
+from plimsoll.wire.http1.tls import TlsContext
 
 
-def run_serve(path: Path, *, host: str, port: int, service: str | None, say: Callable[[str], None]) -> int:
+def run_serve(
+    path: Path,
+    *,
+    host: str,
+    port: int,
+    service: str | None,
+    say: Callable[[str], None],
+    tls: TlsSettings | None = None,
+) -> int:
     """Serves until SIGTERM or SIGINT has drained it; the exit code. Raises UserError for what the file or the model is
-    to blame for, HostError for a port that can't be had."""
+    to blame for, HostError for a port or TLS files that can't be had."""
     chosen = choose_services(load_file(path), service)
     if len(chosen) > 1:
         raise UserError(
@@ -25,13 +36,16 @@ def run_serve(path: Path, *, host: str, port: int, service: str | None, say: Cal
         )
     (one,) = chosen
     port = _checked_port(host, port)
+    if tls is not None:
+        TlsContext(tls)  # what is wrong with the files is said before the model is loaded
     began = time.perf_counter()
     failures: list[dict[str, Any]] = []
 
     def report(event: dict[str, Any]) -> None:
         if event["event"] == "ready":
             seconds = time.perf_counter() - began
-            say(f"  {one.name}   ready in {seconds:.1f} s   {_url(one, host, port)}   stop: Ctrl-C")
+            url = _url(one, host, port, secure=tls is not None)
+            say(f"  {one.name}   ready in {seconds:.1f} s   {url}   stop: Ctrl-C")
         elif event["event"] == "draining":
             say("  stopping: answering what is in flight")
         elif event["event"] == "unready":
@@ -47,6 +61,8 @@ def run_serve(path: Path, *, host: str, port: int, service: str | None, say: Cal
         "listen": f"tcp:{host}:{port}",
     }
     settings = replica_settings(args)
+    if tls is not None:
+        settings = dataclasses.replace(settings, http=dataclasses.replace(settings.http, tls=tls))
     if sys.stderr.isatty():
         configure("console", "warning")  # what goes well is said above
     else:
@@ -81,7 +97,7 @@ def _checked_port(host: str, port: int) -> int:
         raise HostError(f"port {port} on {host} can't be had: {reason}; choose another with --port") from None
 
 
-def _url(service: ModelService, host: str, port: int) -> str:
+def _url(service: ModelService, host: str, port: int, *, secure: bool) -> str:
     shown = "localhost" if host in {"127.0.0.1", "::1", "0.0.0.0", "::"} else host
     path = service.spec.routes[0].path if service.spec.routes else f"/v2/models/{service.name}"
-    return f"http://{shown}:{port}{path}"
+    return f"{'https' if secure else 'http'}://{shown}:{port}{path}"

@@ -88,6 +88,14 @@ def up(
         str | None,
         typer.Option(metavar="DIR", help="Write an audit log of each gateway into this folder.", show_default=False),
     ] = None,
+    secrets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where secrets are: DIR/NAME/KEY. [default: secrets/ beside the file]",
+            show_default=False,
+        ),
+    ] = None,
     start_method: Annotated[
         str,
         typer.Option(
@@ -105,13 +113,9 @@ def up(
     from plimsoll.app.up import UpOptions, run_up
     from plimsoll.core.errors import UserError
 
-    if (tls_cert is None) != (tls_key is None):
-        raise UserError("--tls-cert and --tls-key go together")
-    if tls_client_ca is not None and tls_cert is None:
-        raise UserError("--tls-client-ca needs --tls-cert and --tls-key")
     tls = None
-    if tls_cert is not None and tls_key is not None:
-        tls = TlsFiles(Path(tls_cert), Path(tls_key), Path(tls_client_ca) if tls_client_ca else None)
+    if (pair := _tls_pair(tls_cert, tls_key, tls_client_ca)) is not None:
+        tls = TlsFiles(Path(pair[0]), Path(pair[1]), Path(tls_client_ca) if tls_client_ca else None)
     if start_method not in {"", "fork", "spawn"}:
         raise UserError(f"--start-method is {start_method!r}; expected fork or spawn")
     options = UpOptions(
@@ -124,6 +128,7 @@ def up(
         start_method=start_method or ("spawn" if sys.platform == "darwin" else "fork"),
         tls=tls,
         audit=Path(audit) if audit else None,
+        secrets=Path(secrets).absolute() if secrets else None,
     )
     raise typer.Exit(run_up(options, _Printer(out())))
 
@@ -138,6 +143,16 @@ def serve(
         str | None,
         typer.Option(metavar="NAME", help="Which service, where the file holds several.", show_default=False),
     ] = None,
+    tls_cert: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Its certificate and chain, in PEM.", show_default=False)
+    ] = None,
+    tls_key: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The certificate's key, in PEM.", show_default=False)
+    ] = None,
+    tls_client_ca: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Who signs the certificates of clients, in PEM.", show_default=False),
+    ] = None,
 ) -> None:
     """Serve one replica in this process, without a gateway.
 
@@ -146,6 +161,22 @@ def serve(
     from pathlib import Path
 
     from plimsoll.app.serve import run_serve
+    from plimsoll.wire.http1 import TlsSettings
 
-    console = out()
-    raise typer.Exit(run_serve(Path(path), host=host, port=port, service=service, say=console.line))
+    console, tls = out(), None
+    if (pair := _tls_pair(tls_cert, tls_key, tls_client_ca)) is not None:
+        tls = TlsSettings(*pair, tls_client_ca)
+    raise typer.Exit(run_serve(Path(path), host=host, port=port, service=service, say=console.line, tls=tls))
+
+
+def _tls_pair(cert: str | None, key: str | None, client_ca: str | None) -> tuple[str, str] | None:
+    """Raises UserError where one of the two is missing."""
+    from plimsoll.core.errors import UserError
+
+    if cert is not None and key is not None:
+        return cert, key
+    if cert is not None or key is not None:
+        raise UserError("--tls-cert and --tls-key go together")
+    if client_ca is not None:
+        raise UserError("--tls-client-ca needs --tls-cert and --tls-key")
+    return None

@@ -19,4 +19,5 @@ class GatewaySettings:
     grace_s: float = 0.25  # a replica is told its deadline; we wait this much longer before we say `expired` for it
     drain_linger_s: float = 0.0
     drain_s: float = 30.0
+    audit: str | None = None  # the file that every request leaves a line in
     http: HttpSettings = field(default_factory=HttpSettings)

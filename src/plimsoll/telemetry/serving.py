@@ -102,6 +102,15 @@ class GatewayServiceMetrics:
         self._observe(total_s)
 
 
+class CacheMetrics:
+    """A gateway's cells for one service's cache. `bytes` is asked at each scrape."""
+
+    __slots__ = ("bytes", "errors", "hits", "misses")
+
+    def __init__(self, hits: Cell, misses: Cell, errors: Cell, kept: Cell) -> None:
+        self.hits, self.misses, self.errors, self.bytes = hits, misses, errors, kept
+
+
 class GatewayMetrics:
     """One gateway, all its services. `service("", "")` counts what matched no service."""
 
@@ -120,6 +129,14 @@ class GatewayMetrics:
         self._endpoints = metrics.gauge(
             "plimsoll_endpoints", "Ready replicas that the gateway knows.", ("service",), unit="replicas"
         )
+        self._cache = (
+            metrics.counter("plimsoll_cache_hits_total", "Lookups that found a fresh answer.", ("service",)),
+            metrics.counter("plimsoll_cache_misses_total", "Lookups that found none, or a stale one.", ("service",)),
+            metrics.counter(
+                "plimsoll_cache_errors_total", "Lookups and writes that Redis or Memcached failed.", ("service",)
+            ),
+            metrics.gauge("plimsoll_cache_bytes", "Kept in the gateway's own memory.", ("service",), unit="bytes"),
+        )
         self.snapshot_version: Cell = metrics.gauge(
             "plimsoll_snapshot_version", "The version of the controller's snapshot in effect."
         ).labels()
@@ -132,6 +149,9 @@ class GatewayMetrics:
             cells = [family.labels(name) for family in (self._retries, self._held, self._in_flight)]
             made = self._services[name, revision] = GatewayServiceMetrics(name, revision, self._both, *cells)
         return made
+
+    def cache(self, name: str) -> CacheMetrics:
+        return CacheMetrics(*(family.labels(name) for family in self._cache))
 
     def endpoints(self, name: str, read: Callable[[], float]) -> None:
         """`read` is asked at each scrape."""
@@ -147,7 +167,8 @@ class GatewayMetrics:
             return
         for key in [key for key in self._services if key[0] == name]:
             del self._services[key]
-        for family in (both.total, both.seconds, self._retries, self._held, self._in_flight, self._endpoints):
+        mine = (self._retries, self._held, self._in_flight, self._endpoints, *self._cache)
+        for family in (both.total, both.seconds, *mine):
             family.forget(name)
 
     def render(self, openmetrics: bool = False) -> tuple[str, bytes]:

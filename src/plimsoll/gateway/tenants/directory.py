@@ -11,22 +11,24 @@ sent and wrong is refused, also where nobody need say who they are: a client wit
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from time import monotonic
 
 from plimsoll.core.api_keys import PREFIX
 from plimsoll.core.errors import Unauthorized
 from plimsoll.core.snapshot import JwtView, LimitsView, ServiceView, Snapshot, TenantView
+from plimsoll.core.subjects import canonical_subject
 from plimsoll.gateway.tenants.fetch import Fetcher
 from plimsoll.gateway.tenants.jwks import Fetch, KeySet
 from plimsoll.gateway.tenants.keys import ApiKeys
 from plimsoll.gateway.tenants.leasing import Leasing
-from plimsoll.gateway.tenants.subjects import canonical
 from plimsoll.gateway.tenants.tenant import Tenant
 from plimsoll.gateway.tenants.tokens import Tokens
 from plimsoll.policy.admission import TenantQuota
 
 LOG = logging.getLogger(__name__)
 _KEY = PREFIX.encode()
+_canonical = lru_cache(maxsize=4096)(canonical_subject)  # a connection says the same subjects with each request
 
 
 class Directory:
@@ -104,7 +106,7 @@ class Directory:
         if api_key is not None:
             return self._by_key(api_key)
         for subject in peer_subjects:
-            name = self._subjects.get(canonical(subject))
+            name = self._subjects.get(_canonical(subject))
             if name is not None:
                 return self._tenants[name]
         return None
@@ -169,7 +171,7 @@ class Directory:
         self._subjects = {}
         for view in views.values():
             for subject in view.subjects:
-                known = self._subjects.setdefault(canonical(subject), view.name)
+                known = self._subjects.setdefault(_canonical(subject), view.name)
                 if known != view.name:
                     self._problems.append(f"tenant {view.name}: the certificate subject {subject} is {known}'s")
         signed: dict[str, JwtView | None] = {name: view.jwt for name, view in views.items() if view.jwt is not None}

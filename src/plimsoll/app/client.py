@@ -61,6 +61,19 @@ class AdminClient:
     def delete(self, name: str) -> dict[str, Any]:
         return self._named(name, "DELETE", "")
 
+    def delete_tenant(self, name: str) -> None:
+        self._call("DELETE", f"/v1/tenants/{quote(name, safe='')}")
+
+    def delete_platform(self, name: str) -> None:
+        self._call("DELETE", f"/v1/platforms/{quote(name, safe='')}")
+
+    def tenants(self) -> dict[str, Any]:
+        """`tenants`, and `limits`: how their quotas hold."""
+        return self._call("GET", "/v1/tenants")
+
+    def purge(self, name: str) -> dict[str, Any]:
+        return self._named(name, "POST", "/cache/purge", {})
+
     def logs(self, name: str, *, lines: int, replica: str | None = None, follow: bool = False) -> Iterator[str]:
         query = {"lines": str(lines)} | ({"replica": replica} if replica else {}) | ({"follow": "1"} if follow else {})
         try:

@@ -1,4 +1,7 @@
-"""Applies files as they are saved: service files, models, secrets. What is refused stands in the terminal."""
+"""Applies files as they are saved: service files and models. What is refused stands in the terminal.
+
+Secrets are not watched: the controller looks at them at each turn (`control.edge`).
+"""
 
 import asyncio
 import contextlib
@@ -12,7 +15,7 @@ from plimsoll.control.controller import Controller
 from plimsoll.control.status import Phase
 from plimsoll.control.timeline import Kind, Level
 from plimsoll.core.errors import PlimsollError, SpecErrors, UserError
-from plimsoll.spec import ModelService, load_file
+from plimsoll.spec import ModelService, load_all_file
 
 LOG = logging.getLogger(__name__)
 
@@ -64,11 +67,13 @@ class SavedFiles:
             self._trouble(f"{file.name} is gone; its services go on (plimsoll delete NAME ends one)")
             return
         try:
-            services = load_file(named(file))
-            self._watched[file] = await asyncio.to_thread(watched, file, services)
+            found = load_all_file(named(file))
+            self._watched[file] = await asyncio.to_thread(watched, file, list(found.services))
             before = {one.name: one.revision for one in self._controller.statuses() if one.phase is Phase.READY}
-            for one in await self._controller.apply(services, cause=why):
-                if one.change == "updated" and before.get(one.name) == one.revision:
+            for one in await self._controller.apply(found, cause=why):
+                if one.kind != "ModelService" and one.change != "unchanged":
+                    self._note("", f"{why}: {one.kind.lower()} {one.name} {one.change}")
+                elif one.change == "updated" and before.get(one.name) == one.revision:
                     self._note(one.name, f"{why}: applied; no replica had to be replaced")
         except PlimsollError as error:
             self._refuse(error)

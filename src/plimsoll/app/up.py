@@ -25,6 +25,7 @@ from plimsoll.app.instance import Instance, RunFolder, told_in_a_line
 from plimsoll.app.local import local_backend, local_spawner, preloads, warm
 from plimsoll.app.ports import LOOPBACK, Claim, claim, is_loopback
 from plimsoll.app.saved import SavedFiles
+from plimsoll.app.secrets import SecretFiles
 from plimsoll.app.sources import named, service_files
 from plimsoll.app.try_line import try_line
 from plimsoll.control.admin import AdminInfo
@@ -32,8 +33,9 @@ from plimsoll.control.admin_server import AdminServer
 from plimsoll.control.controller import Controller, ControlSettings
 from plimsoll.control.status import Phase
 from plimsoll.control.timeline import Kind, Level
+from plimsoll.core.errors import UserError
 from plimsoll.ports.spawner import Spawner
-from plimsoll.spec import ModelService, load_files, not_honoured
+from plimsoll.spec import Documents, ModelService, load_all_files, not_honoured
 from plimsoll.telemetry.logs import configure
 
 LOG = logging.getLogger(__name__)
@@ -41,12 +43,14 @@ GREETING_S = 10.0  # a service that loads longer than this doesn't hold the gree
 LOADING_S = 2.0  # a service that isn't ready by then is named
 GATEWAY_DRAIN_S = 35.0  # a gateway bounds its own drain at 30 s
 TRIES_MAX = 3
+AUTHORIZE = '-H "authorization: Bearer $KEY"'  # as one types it: the key itself is shown once, when it is made
 
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
     """`port` 0: any free one. `admin_port` None: the gateway's plus 10. `start_method`: fork or spawn. `host`, `tls`
-    and `audit` (a folder for the audit logs) are the gateways'; everything else stays on loopback."""
+    and `audit` (a folder for the audit logs) are the gateways'; everything else stays on loopback. `secrets` None: the
+    folder of that name beside each service file."""
 
     paths: tuple[Path, ...] = ()
     host: str = LOOPBACK
@@ -57,6 +61,7 @@ class UpOptions:
     start_method: str = "fork"
     tls: TlsFiles | None = None
     audit: Path | None = None
+    secrets: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,9 @@ class Reporter(Protocol):
 def run_up(options: UpOptions, reporter: Reporter) -> int:
     """Runs until SIGINT, SIGTERM or SIGHUP; the exit code. Raises UserError and HostError before anything serves."""
     files = service_files(options.paths)
-    services = load_files(map(named, files))
+    found = load_all_files(map(named, files))
+    if not found.services:
+        raise UserError(f"nothing to serve: {', '.join(str(named(file)) for file in files)} hold no ModelService")
     if options.tls is not None:
         options.tls.check()
     if options.audit is not None:
@@ -109,7 +116,7 @@ def run_up(options: UpOptions, reporter: Reporter) -> int:
         log = stack.enter_context((folder.path / "logs" / "controller.log").open("a", encoding="utf-8"))
         configure(stream=log)  # the terminal is for what a user has to know
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(_Up(options, reporter, files, services, folder, doors, admin).run())
+            return runner.run(_Up(options, reporter, files, found, folder, doors, admin).run())
 
 
 class _Up:
@@ -118,13 +125,14 @@ class _Up:
         options: UpOptions,
         reporter: Reporter,
         files: list[Path],
-        services: list[ModelService],
+        found: Documents,
         folder: RunFolder,
         door: Claim,
         admin: Claim,
     ) -> None:
         self._options, self._reporter = options, reporter
-        self._files, self._first = files, services
+        self._files, self._wanted, self._first = files, found, list(found.services)
+        self._secrets = SecretFiles(options.secrets, reporter.trouble)
         self._folder, self._door, self._admin = folder, door, admin
         self._gateway_url = f"{'http' if options.tls is None else 'https'}://{door.authority}"
         self._admin_url = f"http://localhost:{admin.port}"
@@ -136,15 +144,16 @@ class _Up:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
             on_signals(self._stopped, signal.SIGHUP)
         self._reporter.names([service.name for service in self._first])
-        for service in self._first:
-            for line in not_honoured(service):
-                self._reporter.note(service.name, f"not honoured here: {line}")
+        for one in self._wanted:
+            for line in not_honoured(one):
+                name = one.name if isinstance(one, ModelService) else ""
+                self._reporter.note(name, f"not honoured here: {line}")
         self._warn_of_the_open_door()
         async with AsyncExitStack() as stack:
             spawner = await self._start_controller(stack)
             background = [asyncio.create_task(self._tell_events())]
             try:
-                await self._controller.apply(self._first, failing=True)  # one missing model: the others serve
+                await self._controller.apply(self._wanted, failing=True)  # one missing model: the others serve
                 await self._start_doors(stack, spawner)
                 if self._options.watch:  # before the greeting: who reads it may save at once
                     background.append(asyncio.create_task(self._saved_files().watch(self._files, self._first)))
@@ -173,7 +182,12 @@ class _Up:
         backend = local_backend(run_dir, spawner)
         await backend.start()
         stack.push_async_callback(backend.close)
-        settings = ControlSettings(gateway_url=self._gateway_url, preload=preloads)
+        settings = ControlSettings(
+            gateway_url=self._gateway_url,
+            gateways=self._options.gateways,
+            preload=preloads,
+            secrets=self._secrets.read,
+        )
         self._controller = Controller(backend, run_dir=run_dir, clock=_LoopClock(), settings=settings)
         await self._controller.start()
         stack.push_async_callback(self._controller.close)
@@ -279,16 +293,28 @@ class _Up:
     def _try_line(self, service: ModelService) -> str:
         tls = self._options.tls
         return try_line(
-            service, self._door.authority if tls is None else self._gateway_url, options=tls.curl() if tls else ""
+            service,
+            self._door.authority if tls is None else self._gateway_url,
+            options=" ".join(([tls.curl()] if tls else []) + ([] if self._anonymous(service) else [AUTHORIZE])),
         )
 
+    def _anonymous(self, service: ModelService) -> bool:
+        return self._controller.status(service.name).anonymous
+
     def _warn_of_the_open_door(self) -> None:
+        """Who gives an address that other machines reach should know what stands open there."""
         options = self._options
-        if is_loopback(options.host) or options.tls is not None:
+        if is_loopback(options.host):
             return
-        self._reporter.trouble(
-            f"--host {options.host}: other machines reach the gateway, in clear text; add --tls-cert and --tls-key"
-        )
+        tenants = bool(self._wanted.tenants)
+        said = ((one.name, one.spec.access.anonymous) for one in self._first)
+        free = [name for name, anonymous in said if (not tenants if anonymous is None else anonymous)]
+        if options.tls is None:
+            trouble = "in clear text; add --tls-cert and --tls-key"
+            self._reporter.trouble(f"--host {options.host}: other machines reach the gateway {trouble}")
+        if free:
+            who = f"anybody there may call {', '.join(free)}"
+            self._reporter.trouble(f"--host {options.host}: {who}; add a Tenant, or access: {{anonymous: false}}")
 
 
 def budget_line(service: ModelService) -> str:

@@ -1,4 +1,4 @@
-"""The admin API (docs/admin-api.md): services, replicas, logs, events and metrics, as JSON over HTTP.
+"""The admin API (docs/admin-api.md): services, tenants, replicas, logs, events and metrics, as JSON over HTTP.
 
 `admin_app` is a plain ASGI application over a Controller; `admin_server` puts it on sockets. Errors are
 `{"error": line, "errors": [lines]}` with 400 (a request nobody can read), 404, 422 (a service file is wrong), 500.
@@ -23,10 +23,10 @@ from plimsoll.control.controller import Controller
 from plimsoll.control.log_follow import follow_logs
 from plimsoll.control.scrape import fetch_all
 from plimsoll.control.timeline import Event
-from plimsoll.control.wishes import UnknownService
+from plimsoll.control.wishes import UnknownName
 from plimsoll.core.errors import HostError, PlimsollError, SpecError, SpecErrors, UserError
 from plimsoll.ports.backend import ReplicaPhase
-from plimsoll.spec import ModelService, load_text
+from plimsoll.spec import Documents, load_all_text
 from plimsoll.telemetry.merge import merge
 from plimsoll.telemetry.metrics import TEXT
 
@@ -72,6 +72,10 @@ def admin_app(controller: Controller, info: AdminInfo) -> Starlette:
         Route("/v1/services/{name}", api.delete, methods=["DELETE"]),
         Route("/v1/services/{name}/scale", api.scale, methods=["POST"]),
         Route("/v1/services/{name}/logs", api.logs),
+        Route("/v1/services/{name}/cache/purge", api.purge, methods=["POST"]),
+        Route("/v1/tenants", api.tenants),
+        Route("/v1/tenants/{name}", api.delete_tenant, methods=["DELETE"]),
+        Route("/v1/platforms/{name}", api.delete_platform, methods=["DELETE"]),
         Route("/v1/events", api.events),
     ]
     # By class for errors of ours (Starlette looks along the class's ancestors), the last for what nobody foresaw.
@@ -94,7 +98,8 @@ class _Api:
     async def info(self, request: Request) -> Response:
         info = self._info
         told = {"gateway": info.gateway, "admin": info.admin, "started_at": info.started_at}
-        return _json({"version": __version__, "pid": os.getpid(), **told})
+        notes = self._controller.stream.reports.notes()
+        return _json({"version": __version__, "pid": os.getpid(), **told, "notes": notes})
 
     async def services(self, request: Request) -> Response:
         return _json({"services": self._controller.statuses()})
@@ -104,16 +109,16 @@ class _Api:
 
     async def apply(self, request: Request) -> Response:
         documents = await _body(request, _Documents)
-        services: list[ModelService] = []
+        found = Documents()
         problems: list[SpecError] = []
         for document in documents.documents:
             try:
-                services += load_text(document.text, file=document.file)
+                found = found.joined(load_all_text(document.text, file=document.file))
             except SpecErrors as errors:
                 problems += errors.errors
         if problems:
             raise SpecErrors(problems)
-        return _json({"applied": await self._controller.apply(services)})
+        return _json({"applied": await self._controller.apply(found)})
 
     async def scale(self, request: Request) -> Response:
         asked = await _body(request, _Scale)
@@ -124,6 +129,22 @@ class _Api:
     async def delete(self, request: Request) -> Response:
         name = request.path_params["name"]
         await self._controller.delete(name)
+        return _json({"deleted": name})
+
+    async def purge(self, request: Request) -> Response:
+        return _json(await self._controller.purge(request.path_params["name"]))
+
+    async def tenants(self, request: Request) -> Response:
+        return _json({"tenants": self._controller.tenants(), "limits": self._controller.limits()})
+
+    async def delete_tenant(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        await self._controller.delete_tenant(name)
+        return _json({"deleted": name})
+
+    async def delete_platform(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        await self._controller.delete_platform(name)
         return _json({"deleted": name})
 
     async def logs(self, request: Request) -> Response:
@@ -176,7 +197,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     match error:
         case SpecErrors():
             return _error([str(problem) for problem in error.errors], 422)
-        case UnknownService():
+        case UnknownName():
             return _error([str(error)], 404)
         case UserError():
             return _error([str(error)], 422)

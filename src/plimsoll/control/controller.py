@@ -12,22 +12,24 @@ A step that raises becomes an event, and its service keeps its last wish and its
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from plimsoll.control import reconcile
+from plimsoll.control.edge import Edge, SecretReader, no_secrets
 from plimsoll.control.instruments import Instruments
 from plimsoll.control.revisions import Revision, RevisionStore
 from plimsoll.control.service_state import ServiceState, by_service
 from plimsoll.control.status import ServiceStatus, status_of
 from plimsoll.control.stream import SnapshotServer
+from plimsoll.control.tenant_status import LimitsTold, TenantStatus, limits_told, tenant_status
 from plimsoll.control.timeline import Kind, Level, Timeline
 from plimsoll.control.wishes import Applied, Wishes
 from plimsoll.core.snapshot import GatewayReport, Snapshot
 from plimsoll.ports.backend import Backend, DesiredReplicas, ObservedReplica, ReplicaTemplate
 from plimsoll.ports.clock import Clock
-from plimsoll.spec import ModelService
+from plimsoll.spec import Documents, ModelService, Whole
 
 LOG = logging.getLogger(__name__)
 
@@ -38,15 +40,29 @@ def _no_preload(service: ModelService) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ControlSettings:
-    """`gateway_url`: what users are told. `preload`: modules that a fork server may import for a service's format."""
+    """`gateway_url`: what users are told. `gateways`: how many there are: each allows its part of a tenant's quota.
+    `preload`: modules that a fork server may import for a service's format. `secrets`: what a reference stands for."""
 
     gateway_url: str = "http://localhost:8080"
+    gateways: int = 1
     tick_s: float = 1.0
     drain_s: float = 30.0  # longest wait for a stopping replica; a request's own timeout bounds it too
     silence_s: float = 10.0  # over predictTimeout: a ready replica that reports nothing for so long is ended
     settle_s: float = 1.5  # gateways report each second: longest wait for their word after a replacement
     keep_events: int = 2000
+    purge_s: float = 5.0  # longest wait for the gateways' word that a purge is done
     preload: Callable[[ModelService], tuple[str, ...]] = field(default=_no_preload)
+    secrets: SecretReader = field(default=no_secrets)
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """`acknowledged`: all of `gateways`, those that are connected, serve from the snapshot of this version."""
+
+    name: str
+    version: int
+    gateways: int
+    acknowledged: bool
 
 
 class Controller:
@@ -69,7 +85,9 @@ class Controller:
         self.closing = asyncio.Event()
         self._clock = clock
         store = RevisionStore(run_dir)
-        self._wishes = Wishes(store, self.timeline, self.stream.reports, self.instruments, clock)
+        self._edge = Edge(self.settings.secrets, self.timeline, gateways=self.settings.gateways)
+        self._wishes = Wishes(store, self.timeline, self.stream.reports, self.instruments, clock, self._edge, wall)
+        self._wall = wall
         self._templates: dict[str, ReplicaTemplate] = {}
         self._wish: tuple[DesiredReplicas, ...] | None = None
         self._kick = asyncio.Event()
@@ -92,13 +110,14 @@ class Controller:
 
     # What users ask for.
 
-    async def apply(self, services: Sequence[ModelService], *, cause: str = "", failing: bool = False) -> list[Applied]:
-        """Adds or changes these services, all or none of them. `cause` is how the events call it: "model.py changed".
-        `failing`: a service whose model file is missing is taken all the same, and is Failed.
+    async def apply(self, wholes: Iterable[Whole], *, cause: str = "", failing: bool = False) -> list[Applied]:
+        """Adds or changes these services, tenants and the platform, all or none of them. `cause` is how the events call
+        it: "model.py changed". `failing`: a service whose model file is missing is taken all the same, and is Failed.
 
-        Raises SpecErrors (a name or route taken, a model file missing) or HostError; nothing has changed then.
+        Raises SpecErrors (a name or route taken, a model file or a secret missing) or HostError; nothing has changed
+        then.
         """
-        applied = await self._wishes.apply(services, cause, failing=failing)
+        applied = await self._wishes.apply(Documents.of(wholes), cause, failing=failing)
         self._kick.set()
         return applied
 
@@ -108,9 +127,25 @@ class Controller:
         self._kick.set()
 
     async def delete(self, name: str) -> None:
-        """Gateways answer `not_found` at once; replicas finish what they have. Raises UnknownService."""
+        """Gateways answer `not_found` at once; replicas finish what they have. Raises UnknownService, UserError."""
         await self._wishes.delete(name)
         self._kick.set()
+
+    async def delete_tenant(self, name: str) -> None:
+        await self._wishes.delete_tenant(name)
+        self._kick.set()
+
+    async def delete_platform(self, name: str) -> None:
+        await self._wishes.delete_platform(name)
+        self._kick.set()
+
+    async def purge(self, name: str) -> Purged:
+        """Empties a service's cache, and returns when the gateways have. Raises UnknownService, UserError."""
+        await self._wishes.purge(name)
+        await self.tick()
+        version, gateways = self.stream.snapshot.version, len(self.stream.reports.gateways)
+        acknowledged = await self.stream.acked(version, self.settings.purge_s, gateways=gateways)
+        return Purged(name, version, gateways, acknowledged)
 
     @property
     def services(self) -> list[ModelService]:
@@ -119,10 +154,19 @@ class Controller:
     def status(self, name: str) -> ServiceStatus:
         """As of the last turn. Raises UnknownService."""
         state, traffic = self._wishes.state(name), self.stream.reports.traffic(name)
-        return status_of(state, traffic, gateway_url=self.settings.gateway_url, now=self._clock.now())
+        url, open_door = self.settings.gateway_url, not self._edge.tenants
+        return status_of(state, traffic, gateway_url=url, open_door=open_door, now=self._clock.now())
 
     def statuses(self) -> list[ServiceStatus]:
         return [self.status(name) for name in sorted(self._wishes.services)]
+
+    def tenants(self) -> list[TenantStatus]:
+        """As of the last turn."""
+        services = [state.view for state in self._wishes.services.values() if state.view is not None]
+        return [tenant_status(view, services) for view in self.stream.snapshot.tenants]
+
+    def limits(self) -> LimitsTold:
+        return limits_told(self.stream.snapshot.limits)
 
     # The loop.
 
@@ -169,6 +213,7 @@ class Controller:
             reconcile.judge(state, self.timeline, now=now)
             reconcile.settle(state, self.timeline, self.stream.reports, version, now=now, patience_s=settle_s)
             state.desired = reconcile.desired(state, self._template)
+            state.cache_url = self._edge.cache_url(state.service)
             state.view = reconcile.view(state)
         except Exception as error:
             self._failed(state.name, "reconciling", error)
@@ -177,8 +222,12 @@ class Controller:
         """Publishes first: a gateway that looks away before its replica drains loses nothing."""
         states = [state for _, state in sorted(self._wishes.services.items())]
         views = tuple(state.view for state in states if state.view is not None)
-        if views != self.stream.snapshot.services or self.stream.snapshot.version == 0:
-            self.stream.publish(Snapshot(self.stream.snapshot.version + 1, views))
+        last = self.stream.snapshot
+        # The first is told by the clock: a gateway that outlived another controller must not take ours for an old one.
+        version = last.version + 1 if last.version else int(self._wall() * 1000)
+        snapshot = Snapshot(version, views, self._edge.tenant_views(), self._edge.limits())
+        if replace(snapshot, version=last.version) != last or not last.version:
+            self.stream.publish(snapshot)
         wish = tuple(entry for state in states for entry in state.desired)
         if wish != self._wish:
             self._wish = None

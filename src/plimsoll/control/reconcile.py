@@ -14,6 +14,7 @@ from plimsoll.core.ids import RevisionId
 from plimsoll.core.snapshot import Endpoint, EndpointState, Route, ServiceView
 from plimsoll.policy.rollout import RevisionState, plan
 from plimsoll.ports.backend import DesiredReplicas, ReplicaPhase, ReplicaTemplate
+from plimsoll.spec import service_views
 
 _ENDPOINT_STATES = {ReplicaPhase.READY: EndpointState.READY, ReplicaPhase.DRAINING: EndpointState.DRAINING}
 
@@ -217,6 +218,7 @@ def view(state: ServiceState) -> ServiceView:
         retry=service.retries,
         failed=why_nobody_will_come(state),
         window_s=service.window_s,
+        **service_views(service, cache_url=state.cache_url, cache_epoch=state.cache_epoch),
     )
 
 

@@ -76,6 +76,10 @@ class ReportBook:
         """The snapshot that every reporting gateway has in effect; None without gateways."""
         return min((report.version for report in self._last.values()), default=None)
 
+    def notes(self) -> tuple[str, ...]:
+        """What is amiss at gateways, each line behind its gateway's name."""
+        return tuple(f"{name}: {note}" for name, report in sorted(self._last.items()) for note in report.notes)
+
     def traffic(self, service: str) -> Traffic:
         return join(entry for report in self._last.values() for entry in report.services if entry.service == service)
 

@@ -37,6 +37,8 @@ class ServiceState:
     newest: Revision
     good: Revision | None = None
     replicas: int | None = None  # the manual override
+    cache_epoch: int = 0  # raised by a purge
+    cache_url: str = field(default="", repr=False)  # of the cache's backend: holds its password
     failed: dict[RevisionId, str] = field(default_factory=dict)
     replacement: Replacement | None = None
     revisions: dict[RevisionId, Revision] = field(default_factory=dict)

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from plimsoll.control.reconcile import LAG_LASTS_S, LAG_SHARE
 from plimsoll.control.reports import Traffic
 from plimsoll.control.service_state import ServiceState, one_line
+from plimsoll.core.outcome import Outcome
 from plimsoll.core.service_time import ServiceTime
-from plimsoll.core.units import format_duration
+from plimsoll.core.units import format_duration, parse_duration
 from plimsoll.ports.backend import ObservedReplica
 from plimsoll.spec import ModelService, not_honoured
+
+ANSWERED = frozenset({Outcome.OK, Outcome.CACHED, Outcome.DEGRADED})
 
 
 class Phase(StrEnum):
@@ -43,6 +47,15 @@ class BudgetTold:
     p99_s: float | None
     error_rate: float | None
     window_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CacheTold:
+    """`hit_share`: answers from the cache over all answers, 0 to 1, over the budget window; None without any."""
+
+    backend: str
+    ttl_s: float
+    hit_share: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +101,18 @@ class ServiceStatus:
     not_honoured: tuple[str, ...]
     labels: dict[str, str]
     instances: tuple[InstanceStatus, ...]
+    file: str  # where it is written, absolute
+    timeout_s: float
+    target_s: float | None
+    anonymous: bool  # whether a request without credentials is answered
+    cache: CacheTold | None
+    fallback: tuple[str, ...]
 
 
-def status_of(state: ServiceState, traffic: Traffic, *, gateway_url: str, now: float) -> ServiceStatus:
+def status_of(
+    state: ServiceState, traffic: Traffic, *, gateway_url: str, now: float, open_door: bool = True
+) -> ServiceStatus:
+    """`open_door`: there is no tenant; a service that doesn't say whether it takes anonymous requests does then."""
     service, serving = state.service, state.serving
     phase, message = phase_of(state)
     routes = tuple(f"{route.host or ''}{route.path}" for route in service.spec.routes)
@@ -116,7 +138,22 @@ def status_of(state: ServiceState, traffic: Traffic, *, gateway_url: str, now: f
         not_honoured=tuple(not_honoured(service)),
         labels=dict(service.labels),
         instances=tuple(_instance(replica, state) for replica in state.seen),
+        file=str(Path(service.origin.file).absolute()),
+        timeout_s=service.timeout_s,
+        target_s=service.target_s,
+        anonymous=open_door if service.spec.access.anonymous is None else service.spec.access.anonymous,
+        cache=cache_told(service, traffic),
+        fallback=tuple(f"Service/{step.service.name}" if step.service else step.type for step in service.spec.fallback),
     )
+
+
+def cache_told(service: ModelService, traffic: Traffic) -> CacheTold | None:
+    cache = service.spec.cache
+    if cache is None:
+        return None
+    answers = sum(traffic.outcomes.get(outcome, 0) for outcome in ANSWERED)
+    hit_share = traffic.outcomes.get(Outcome.CACHED, 0) / answers if answers else None
+    return CacheTold(cache.backend.type, parse_duration(cache.ttl), hit_share)
 
 
 def phase_of(state: ServiceState) -> tuple[Phase, str]:

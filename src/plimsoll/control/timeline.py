@@ -25,6 +25,7 @@ class Kind(StrEnum):
     REPLICA = "replica"  # a replica that was ready ended without being told
     SCALED = "scaled"  # `replicas`
     DELETED = "deleted"
+    PURGED = "purged"  # the answers that a service's cache kept
     REFUSED = "refused"  # a changed file was not taken: `errors`
     ERROR = "error"  # a step of the controller itself failed
 

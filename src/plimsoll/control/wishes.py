@@ -1,9 +1,10 @@
-"""What users ask for: services applied, scaled and deleted, one after another; all of a call or none of it."""
+"""What users ask for: objects applied and deleted, services scaled, one after another; all of a call or none of it."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from plimsoll.control.edge import Edge
 from plimsoll.control.instruments import Instruments
 from plimsoll.control.reconcile import tell_failure
 from plimsoll.control.reports import ReportBook
@@ -13,21 +14,26 @@ from plimsoll.control.timeline import Kind, Timeline
 from plimsoll.core.errors import SpecError, SpecErrors, UserError
 from plimsoll.ports.backend import ReplicaPhase
 from plimsoll.ports.clock import Clock
-from plimsoll.spec import ModelService, check_unique, not_honoured
+from plimsoll.spec import Documents, ModelService, Whole, check_together, not_honoured
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """`change`: created, updated or unchanged."""
+    """`change`: created, updated or unchanged. Only services have revisions."""
 
     name: str
     revision: str
     revision_number: int
     change: str
     not_honoured: tuple[str, ...]
+    kind: str = "ModelService"
 
 
-class UnknownService(UserError):
+class UnknownName(UserError):
+    """No object has this name."""
+
+
+class UnknownService(UnknownName):
     """No service has this name."""
 
 
@@ -35,9 +41,18 @@ class Wishes:
     """`services` by name. A turn of the loop reads it between awaits, so it sees a whole call or nothing of it."""
 
     def __init__(
-        self, store: RevisionStore, timeline: Timeline, reports: ReportBook, instruments: Instruments, clock: Clock
+        self,
+        store: RevisionStore,
+        timeline: Timeline,
+        reports: ReportBook,
+        instruments: Instruments,
+        clock: Clock,
+        edge: Edge,
+        wall: Callable[[], float],
     ) -> None:
         self.services: dict[str, ServiceState] = {}
+        self._edge = edge
+        self._wall, self._epoch = wall, 0
         self._leaving: set[str] = set()  # deleted; replicas may still drain from their copies
         self._store, self._timeline, self._reports = store, timeline, reports
         self._instruments, self._clock = instruments, clock
@@ -51,17 +66,39 @@ class Wishes:
             raise UnknownService(f"no service is named {name[:63]!r}; there are: {known}")
         return state
 
-    async def apply(self, services: Sequence[ModelService], cause: str, *, failing: bool = False) -> list[Applied]:
+    async def apply(self, documents: Documents, cause: str, *, failing: bool = False) -> list[Applied]:
         """Raises SpecErrors or HostError; nothing has changed then. `failing`: a service whose model is missing is
         taken all the same and is Failed, so that the others serve."""
+        services = documents.services
         async with self._changing:
-            names = {service.name for service in services}
-            check_unique([*(state.service for name, state in self.services.items() if name not in names), *services])
+            check_together(self._joined(documents))
+            self._edge.check(documents)
             revisions = await asyncio.to_thread(self._make_revisions, services, failing)
             applied = [self._adopt(service, made, cause) for service, made in zip(services, revisions, strict=True)]
+            for whole, change in self._edge.take(documents):
+                applied.append(self._taken(whole, change))
             for service in services:
                 await self._prune(self.services[service.name])
             return applied
+
+    def _joined(self, documents: Documents) -> Documents:
+        """All there would be."""
+        services = {name: state.service for name, state in self.services.items()}
+        tenants = dict(self._edge.tenants)
+        for service in documents.services:
+            services.pop(service.name, None)
+        for tenant in documents.tenants:
+            tenants.pop(tenant.name, None)
+        platform = self._edge.platform
+        stays = platform is not None and all(one.name != platform.name for one in documents.platforms)
+        known = [*services.values(), *tenants.values(), *([platform] if platform is not None and stays else [])]
+        return Documents.of(known).joined(documents)
+
+    def _taken(self, whole: Whole, change: str) -> Applied:
+        kind, name = type(whole).__name__, str(whole.dump()["metadata"]["name"])
+        if change != "unchanged":
+            self._timeline.record("", Kind.APPLIED, f"{kind.lower()} {name}: {change}")
+        return Applied(name, "", 0, change, tuple(not_honoured(whole)), kind)
 
     async def scale(self, name: str, replicas: int | None) -> None:
         """Raises UserError for a negative number."""
@@ -74,12 +111,50 @@ class Wishes:
                 told = f"scaled to {replicas}" if replicas is not None else f"scaled by its file: {state.wanted}"
                 self._timeline.record(name, Kind.SCALED, told, replicas=state.wanted)
 
+    async def purge(self, name: str) -> None:
+        """Raises UserError for a service that keeps no answers."""
+        async with self._changing:
+            state = self.state(name)
+            if state.service.spec.cache is None:
+                raise UserError(f"{name} keeps no answers: its file has no spec.cache")
+            state.cache_epoch = self._next_epoch()
+            self._timeline.record(name, Kind.PURGED, "cache purged")
+
+    def _next_epoch(self) -> int:
+        """Rises by the clock as long as nobody purges more than once a second: a shared cache outlives a controller,
+        and the next one must not come back to an epoch whose answers were purged."""
+        self._epoch = max(self._epoch + 1, int(self._wall()))
+        return self._epoch
+
     async def delete(self, name: str) -> None:
+        """Raises UserError where another service falls back to this one."""
         async with self._changing:
             self.state(name)
+            users = [state.service for state in self.services.values() if name in state.service.fallback_services]
+            if users:
+                places = ", ".join(f"{one.name} ({one.place('spec.fallback')})" for one in users)
+                raise UserError(f"{name} is what {places} falls back to; change or delete that first")
             del self.services[name]
             self._leaving.add(name)
             self._timeline.record(name, Kind.DELETED, "deleted")
+
+    async def delete_tenant(self, name: str) -> None:
+        """Its keys open nothing any more. Raises UnknownName."""
+        async with self._changing:
+            if self._edge.tenants.pop(name, None) is None:
+                known = ", ".join(sorted(self._edge.tenants)) or "none"
+                raise UnknownName(f"no tenant is named {name[:63]!r}; there are: {known}")
+            self._timeline.record("", Kind.DELETED, f"tenant {name}: deleted")
+
+    async def delete_platform(self, name: str) -> None:
+        """Everything has its default again. Raises UnknownName."""
+        async with self._changing:
+            platform = self._edge.platform
+            if platform is None or platform.name != name:
+                known = "none" if platform is None else platform.name
+                raise UnknownName(f"no platform is named {name[:63]!r}; there is: {known}")
+            self._edge.platform = None
+            self._timeline.record("", Kind.DELETED, f"platform {name}: deleted")
 
     async def clean(self, running: Collection[str]) -> None:
         """Deletes the copies of deleted services that have no replica left."""
@@ -116,7 +191,7 @@ class Wishes:
         state = self.services.get(service.name)
         known = state is not None
         if state is None:
-            state = self.services[service.name] = ServiceState(service, made)
+            state = self.services[service.name] = ServiceState(service, made, cache_epoch=self._next_epoch())
         changed = not known or service != state.service or made.id != state.newest.id
         if not known or made.id != state.newest.id or state.failure is not None:
             if made.id not in state.revisions:

@@ -99,6 +99,12 @@ async def test_a_service_applied_is_listed_with_everything_about_it(site):
         "outcomes": {"ok": 10},
         "hints": [],
         "labels": {"tier": "online"},
+        "file": site.file,
+        "timeout_s": 0.2,
+        "target_s": 0.1,
+        "anonymous": True,
+        "cache": None,
+        "fallback": [],
     }
 
 
@@ -242,7 +248,7 @@ async def test_metrics_of_all_in_one_text(site):
 async def test_info_health_and_the_page(site):
     info = (await site.client.get("/v1/info")).json()
     assert info["gateway"] == "http://localhost:8080"
-    assert set(info) == {"version", "pid", "gateway", "admin", "started_at"}
+    assert set(info) == {"version", "pid", "gateway", "admin", "started_at", "notes"}
     assert (await site.client.get("/healthz")).text == "ok\n"
     page = await site.client.get("/")
     assert page.headers["content-type"].startswith("text/html")

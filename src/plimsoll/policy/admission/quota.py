@@ -22,6 +22,7 @@ TOKENS_BURST_S = 60.0
 _STOCKED = 1 / 8
 _AHEAD_S = 0.1  # a lease is for so much of the present use: several round trips, a tenth of a second's quota at most
 _STEP_BACK_S = 1.0
+_ONE = 1 - 1e-6  # sums of floats: who sends exactly at the rate is let in
 
 
 class Refuse(NamedTuple):
@@ -56,7 +57,7 @@ class TokenBucket:
 
     def take(self, now: float) -> bool:
         """One request. False where there is not one left."""
-        if self.fill(now) < 1.0:
+        if self.fill(now) < _ONE:
             return False
         self.balance -= 1.0
         return True
@@ -137,7 +138,7 @@ class LeasedBucket(TokenBucket):
         if balance < self._low + 1.0 and not self._woke:
             self._woke = True
             self._wake(self)
-        if balance < 1.0:
+        if balance < _ONE:
             return False
         self.balance = balance - 1.0
         return True

@@ -18,6 +18,7 @@ IN_CI = (
     "build",
     "vader",
     "redis",
+    "memcached",
     "jwt",
 )
 

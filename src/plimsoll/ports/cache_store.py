@@ -32,7 +32,7 @@ class Entry(Struct, frozen=True, gc=False):
         return max(0.0, now - self.stored_at)
 
 
-# The entry 64, its key of 20 bytes 64, headers of body and lines 2 x 33 and their rounding, two floats 64, and up to 130
+# The entry 64, its key of 20 bytes 64, heads of body and lines 2 x 33 and their rounding, two floats 64, and up to 130
 # in an OrderedDict's table, which is half empty after it grew. Measured: tests/unit/gateway/cache/test_memory_store.py.
 OVERHEAD = 400
 

@@ -31,6 +31,7 @@ from plimsoll.spec.load import (
     load_text,
     read,
 )
+from plimsoll.spec.model import ModelSource, Runtime
 from plimsoll.spec.origin import Origin
 from plimsoll.spec.parts import (
     Batching,
@@ -38,11 +39,9 @@ from plimsoll.spec.parts import (
     Latency,
     Limits,
     Metadata,
-    ModelSource,
     Requests,
     Resources,
     Route,
-    Runtime,
     Scaling,
     ServiceSpec,
 )

@@ -4,8 +4,6 @@ Works on any model class of `parts`: the known keys, and where else a misplaced 
 """
 
 import difflib
-import typing
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,10 +12,10 @@ from pydantic_core import ErrorDetails
 from plimsoll.core.errors import SpecError, SpecErrors
 from plimsoll.spec import later
 from plimsoll.spec.origin import Origin, dotted
+from plimsoll.spec.shape import Path, as_written, keys, literals, model_at, names_of, walk
 from plimsoll.spec.values import shown
 
 M = TypeVar("M", bound=BaseModel)
-Path = tuple[str | int, ...]
 
 _DEEPEST = 64
 _FREE_KEYS = {"labels", "annotations", "matchLabels", "claims"}  # mappings whose keys are the user's, to text
@@ -38,7 +36,7 @@ def validated(kind: type[M], data: object, origin: Origin) -> M:
         whole = kind.model_validate(data)
     except ValidationError as error:
         for detail in error.errors(include_url=False)[:_MOST_PROBLEMS]:
-            if detail["type"] == "missing" and detail["loc"] in empty:
+            if (detail["type"] == "missing" and detail["loc"] in empty) or _of_its_items(detail):
                 continue
             problems.append(_problem(kind, detail, origin))
         raise SpecErrors(problems) from None
@@ -65,12 +63,18 @@ def _without_nulls(data: object, path: Path, empty: list[Path]) -> object:
 
 def _empty(kind: type[BaseModel], path: Path) -> str:
     """A key without a value: `labels:` and nothing below."""
-    parent = _model_at(kind, path[:-1])
+    parent = model_at(kind, path[:-1])
     key = str(path[-1])
-    if parent is not None and key not in _keys(parent):
+    if parent is not None and key not in keys(parent):
         return _unknown(kind, path)
-    below = _model_at(kind, path)
-    return f"has no value; expected {_listed(_keys(below))}" if below else "has no value; give it one or remove the key"
+    below = model_at(kind, path)
+    return f"has no value; expected {_listed(keys(below))}" if below else "has no value; give it one or remove the key"
+
+
+def _of_its_items(detail: ErrorDetails) -> bool:
+    """A list counted without its wrong items, which are told of themselves."""
+    given = detail["input"]
+    return detail["type"] == "too_short" and isinstance(given, list) and len(given) >= detail["ctx"]["min_length"]
 
 
 def _problem(kind: type[BaseModel], detail: ErrorDetails, origin: Origin) -> SpecError:
@@ -78,6 +82,8 @@ def _problem(kind: type[BaseModel], detail: ErrorDetails, origin: Origin) -> Spe
     path: Path = detail["loc"]
     for part in context.get("at", ()):
         path = path[:-1] if part == ".." else (*path, part)
+    if detail["type"] != "extra_forbidden":  # min_replicas, as somebody wrote it, is no key
+        path = as_written(kind, path)
     return origin.problem(dotted(path), _message(kind, path, detail, context))
 
 
@@ -112,11 +118,13 @@ def _wrong_type(kind: type[BaseModel], path: Path, problem: str, given: object) 
     match problem:
         case "string_type":
             return f"expected text, not {_named(given)}" + ("; put it in quotes" if _scalar(given) else "")
+        case "bool_type":
+            return f"expected true or false, not {_named(given)}"
         case "int_type" | "int_from_float":
             hint = "; write it without quotes" if isinstance(given, str) and given.isdecimal() else ""
             return f"expected a whole number, not {_named(given)}{hint}"
         case "model_type" | "model_attributes_type" | "dict_type":
-            known = _keys(_model_at(kind, path))
+            known = keys(model_at(kind, path))
             return f"expected a mapping{' with ' + _listed(known) if known else ''}, not {_named(given)}"
         case "tuple_type":
             return f"expected a list (lines that start with '- '), not {_named(given)}"
@@ -134,24 +142,23 @@ def _wrong_length(problem: str, context: dict[str, Any]) -> str:
 def _unknown(kind: type[BaseModel], path: Path) -> str:
     key, parent = str(path[-1]), path[:-1]
     keys_to_come = later.KEYS.get(kind.__name__, {})
-    coming = keys_to_come.get(dotted(_names(parent)), frozenset())
+    coming = keys_to_come.get(dotted(names_of(parent)), frozenset())
     if key in coming:
         return later.NOT_YET
-    model = _model_at(kind, parent)
+    model = model_at(kind, parent)
     if key in getattr(model, "REFUSED", {}):
         return str(model.REFUSED[key])  # type: ignore[union-attr]
-    known = _keys(model)
+    known = keys(model)
     by_letters = {_letters(name): name for name in known}
     if _letters(key) in by_letters:
         return f"unknown key; did you mean {by_letters[_letters(key)]}?"
-    elsewhere = [
-        dotted((*place, key)) for place, model in _walk(kind) if _names(place) != _names(parent) and key in _keys(model)
-    ]
+    here = names_of(parent)
+    elsewhere = [dotted((*place, key)) for place, model in walk(kind) if names_of(place) != here and key in keys(model)]
     if elsewhere:
         depth = min(place.count(".") for place in elsewhere)
         nearest = [place for place in elsewhere if place.count(".") == depth]
         return f"unknown key here; did you mean {' or '.join(nearest[:2])}?"
-    coming_elsewhere = [f"{place}.{key}" for place, keys in keys_to_come.items() if key in keys]
+    coming_elsewhere = [f"{place}.{key}" for place, known_there in keys_to_come.items() if key in known_there]
     if coming_elsewhere:
         return f"unknown key here; {coming_elsewhere[0]} is {later.NOT_YET}"
     near = difflib.get_close_matches(key[:63], [*known, *sorted(coming)], n=1, cutoff=0.6)
@@ -161,7 +168,7 @@ def _unknown(kind: type[BaseModel], path: Path) -> str:
 
 
 def _not_one_of(kind: type[BaseModel], path: Path, given: object) -> str:
-    allowed = _literals(kind, path)
+    allowed = literals(kind, path)
     if _is_later(kind, path, given):
         return f"{given} is {later.NOT_YET}; expected {_listed(allowed)}"
     by_letters = {_letters(name): name for name in allowed}
@@ -173,16 +180,12 @@ def _not_one_of(kind: type[BaseModel], path: Path, given: object) -> str:
 
 
 def _is_later(kind: type[BaseModel], path: Path, given: object) -> bool:
-    values = later.VALUES.get(kind.__name__, {}).get(dotted(_names(path)), frozenset())
+    values = later.VALUES.get(kind.__name__, {}).get(dotted(names_of(path)), frozenset())
     return isinstance(given, str | int) and not isinstance(given, bool) and given in values
 
 
 def _letters(key: str) -> str:
     return key.lower().replace("_", "").replace("-", "")
-
-
-def _names(path: Path) -> Path:
-    return tuple(part for part in path if isinstance(part, str))
 
 
 def _listed(names: list[str]) -> str:
@@ -203,68 +206,13 @@ def _named(value: object) -> str:
     return "a list" if isinstance(value, list | tuple) else "a mapping" if isinstance(value, dict) else "this"
 
 
-# The shape of the model classes.
-
-
-def _keys(model: type[BaseModel] | None) -> list[str]:
-    return [] if model is None else [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _field_type(model: type[BaseModel], key: str) -> Any:
-    for name, field in model.model_fields.items():
-        if (field.alias or name) == key:
-            return field.annotation
-    return None
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in typing.get_args(annotation):
-        yield from _models_in(argument)
-
-
-def _model_at(kind: type[BaseModel], path: Path) -> type[BaseModel] | None:
-    model: type[BaseModel] | None = kind
-    for part in path:
-        if isinstance(part, str):
-            model = next(_models_in(_field_type(model, part)), None) if model is not None else None
-    return model
-
-
-def _walk(kind: type[BaseModel], path: Path = ()) -> Iterator[tuple[Path, type[BaseModel]]]:
-    yield path, kind
-    for key in _keys(kind):
-        annotation = _field_type(kind, key)
-        index = (0,) if typing.get_origin(annotation) is tuple else ()
-        for below in _models_in(annotation):
-            yield from _walk(below, (*path, key, *index))
-
-
-def _literals(kind: type[BaseModel], path: Path) -> list[str]:
-    names = _names(path)
-    model = _model_at(kind, names[:-1])
-    found: list[str] = []
-
-    def collect(annotation: Any) -> None:
-        if typing.get_origin(annotation) is typing.Literal:
-            found.extend(str(value) for value in typing.get_args(annotation))
-            return
-        for argument in typing.get_args(annotation):
-            collect(argument)
-
-    if model is not None and names:
-        collect(_field_type(model, str(names[-1])))
-    return found
-
-
 def _expected(kind: type[BaseModel], path: Path) -> str:
     """What belongs at a key: its values, the keys below it, or its description."""
-    allowed, below = _literals(kind, path), _model_at(kind, path)
+    allowed, below = literals(kind, path), model_at(kind, path)
     if allowed or below is not None:
-        return _listed(allowed) if allowed else f"a mapping with {_listed(_keys(below))}"
-    names = _names(path)
-    model = _model_at(kind, names[:-1])
+        return _listed(allowed) if allowed else f"a mapping with {_listed(keys(below))}"
+    names = names_of(path)
+    model = model_at(kind, names[:-1])
     for name, field in model.model_fields.items() if model is not None and names else ():
         if (field.alias or name) == names[-1]:
             text = (field.description or "a value").rstrip(".")

@@ -1,14 +1,14 @@
 """One `Tenant`: how a gateway knows it, what it may call, how much, and what it weighs against others."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from plimsoll.spec.base import ClusterMetadata, Part, Whole
 from plimsoll.spec.edge import SecretRef
 from plimsoll.spec.values import DnsLabel, Labels, problem_at, shown
-from plimsoll.spec.web_values import JwksUri, Number, Subject, Weight, canonical_subject
+from plimsoll.spec.web_values import JwksUri, Rate, Subject, Weight, canonical_subject
 
 MOST_PRIORITY = 1_000_000
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -24,6 +24,11 @@ class PlatformSecretRef(SecretRef):
 
 class ApiKey(Part):
     """A key that the tenant sends. Only its hash is kept."""
+
+    REFUSED: ClassVar[Mapping[str, str]] = {
+        "key": "a key never stands in a file; put its hash into a secret and write hashSecretRef",
+        "hash": "a hash stands in a secret, apart from this file; write hashSecretRef: {name: …, key: …}",
+    }
 
     name: DnsLabel = Field(description="What the key is called in logs and in the audit log.")
     hash_secret_ref: PlatformSecretRef = Field(
@@ -106,13 +111,13 @@ class Allow(Part):
 class Quota(Part):
     """How much the tenant may ask for in all, whatever the number of gateways. Beyond it: 429, throttled."""
 
-    requests_per_second: Number | None = Field(
+    requests_per_second: Rate | None = Field(
         default=None, description="Requests a second; a burst of one second's worth is let through. Default: no limit."
     )
     concurrent_requests: int | None = Field(
         default=None, ge=1, description="Requests in flight at once. Default: no limit."
     )
-    tokens_per_minute: Number | None = Field(
+    tokens_per_minute: Rate | None = Field(
         default=None, description="Tokens of language models a minute, asked and answered. Default: no limit."
     )
 

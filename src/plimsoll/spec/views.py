@@ -94,14 +94,14 @@ def affinity_view(service: ModelService) -> AffinityView | None:
 
 
 def tenant_view(tenant: Tenant, *, secrets: Secrets) -> TenantView:
-    """`secrets` gives what a secret holds, or raises an error of ours, which goes through. SpecErrors: what it holds
-    are no hashes."""
+    """`secrets` gives what a secret holds; what it raises goes through. SpecErrors: what it gave are no hashes."""
     spec = tenant.spec
     digests: dict[str, str] = {}
     for index, key in enumerate(spec.auth.api_keys):
         ref = key.hash_secret_ref
+        text = secrets(ref)
         try:
-            found = parse_key_hashes(secrets(ref))
+            found = parse_key_hashes(text)
         except ValueError as error:
             where = f"spec.auth.apiKeys[{index}].hashSecretRef"
             raise SpecErrors([tenant.problem(where, f"secret {ref.name}, key {ref.key}: {error}")]) from None

@@ -5,8 +5,8 @@ What is checked here is what could do harm further on: a line break in a media t
 """
 
 import ipaddress
-import math
 import re
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator, PlainValidator, WithJsonSchema
@@ -25,7 +25,7 @@ _BETWEEN = re.compile(r"(?<!\\)(?:\\\\)*([,+])")
 _URL = re.compile(
     r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)(:[0-9]{1,5})?([/?][!-~]*)?\Z"
 )
-_MOST = 1e9
+LEAST_RATE, MOST_RATE = 0.001, 1e9
 
 
 def _check_token(value: str) -> str:
@@ -89,7 +89,8 @@ def _attributes(subject: str) -> list[tuple[str, str]] | None:
     start, sign = 0, ""
     for match in [*_BETWEEN.finditer(subject), None]:
         end = len(subject) if match is None else match.start(1)
-        attribute = _ATTRIBUTE.match(subject[start:end].strip(" "))
+        part = subject[start:end].strip(" ")
+        attribute = _ATTRIBUTE.match(part + " " if part.endswith("\\") else part)  # an escaped blank is of the value
         if attribute is None:
             return None
         found.append((sign, f"{attribute[1].upper()}={attribute[3]}"))
@@ -108,20 +109,16 @@ def canonical_subject(text: str) -> str:
     return text if attributes is None else "".join(sign + attribute for sign, attribute in attributes)
 
 
-def _check_number(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"expected a number above 0, not {shown(value)}")
-    if not (math.isfinite(value) and 0 < value <= _MOST):
-        raise ValueError(f"{value} is out of range; expected a number above 0 and at most {_MOST:,.0f}")
-    return value
+def _number(least: float, most: float) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        expected = f"expected a number from {least:g} to {most:,.0f}"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{expected}, not {str(value).lower() if isinstance(value, bool) else shown(value)}")
+        if not least <= value <= most:
+            raise ValueError(f"{value} is out of range; {expected}")
+        return value
 
-
-def _check_weight(value: object) -> object:
-    number = _check_number(value)
-    assert isinstance(number, int | float)
-    if not LEAST_WEIGHT <= number <= MOST_WEIGHT:
-        raise ValueError(f"{number} is out of range; expected {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
-    return number
+    return check
 
 
 LEAST_WEIGHT, MOST_WEIGHT = 0.01, 1000.0  # of one tenant; a queue's round stays short between any two of them
@@ -144,13 +141,14 @@ SecretKey = Annotated[
 ]
 JwksUri = Annotated[str, AfterValidator(_check_jwks_uri), WithJsonSchema({"type": "string", "maxLength": 2048})]
 Subject = Annotated[str, AfterValidator(_check_subject), WithJsonSchema({"type": "string", "maxLength": 2048})]
-Number = Annotated[
+# As written, 500 or 0.5. A float field would give back 500.0.
+Rate = Annotated[
     int | float,
-    PlainValidator(_check_number),
-    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": _MOST}),
+    PlainValidator(_number(LEAST_RATE, MOST_RATE)),
+    WithJsonSchema({"type": "number", "minimum": LEAST_RATE, "maximum": MOST_RATE}),
 ]
 Weight = Annotated[
     int | float,
-    PlainValidator(_check_weight),
+    PlainValidator(_number(LEAST_WEIGHT, MOST_WEIGHT)),
     WithJsonSchema({"type": "number", "minimum": LEAST_WEIGHT, "maximum": MOST_WEIGHT}),
 ]

@@ -35,8 +35,8 @@ def test_the_line_that_the_first_hour_promises() -> None:
         ("env: []", "spec.env: unknown key here; spec.runtime.env is not supported by this version yet"),
         ("Retry: Once", "spec.Retry: unknown key; did you mean retry?"),
         ("batching: {zzz: 1}", "spec.batching.zzz: unknown key; expected maxSize or linger"),
-        ("cache: {ttl: 10m}", "spec.cache: not supported by this version yet"),
-        ("cahce: {ttl: 10m}", "spec.cahce: unknown key; cache, which is nearest, is not supported by this version yet"),
+        ("monitor: {}", "spec.monitor: not supported by this version yet"),
+        ("montor: {}", "spec.montor: unknown key; monitor, which is nearest, is not supported by this version yet"),
         ("budget: {cost: {}}", "spec.budget.cost: not supported by this version yet"),
         ("budget: {ttft: {p95: 1s}}", "spec.budget.ttft: not supported by this version yet"),
         ("scaling: {scaleDown: {}}", "spec.scaling.scaleDown: not supported by this version yet"),
@@ -197,14 +197,19 @@ def test_wrong_metadata(metadata: str, expected: str) -> None:
         ("", "service.yaml  holds no service; expected a document with kind: ModelService"),
         (HEAD.replace("v1alpha1", "v1"), "service.yaml:1  apiVersion: 'plimsoll.dev/v1' is not plimsoll.dev/v1alpha1"),
         (
-            "apiVersion: plimsoll.dev/v1alpha1\nkind: Tenant\nspec: {weight: 3}\n",
-            "service.yaml:2  kind: Tenant is not supported by this version yet; expected ModelService",
+            "apiVersion: plimsoll.dev/v1alpha1\nkind: Pipeline\nspec: {weight: 3}\n",
+            "service.yaml:2  kind: Pipeline is not supported by this version yet; expected ModelService, Tenant or Pl",
         ),
         (
             "apiVersion: apps/v1\nkind: Deployment\nspec: {replicas: 3}\n",
-            "service.yaml:2  kind: 'Deployment' is no kind of plimsoll.dev/v1alpha1; expected ModelService",
+            "service.yaml:2  kind: 'Deployment' is no kind of plimsoll.dev/v1alpha1; expected ModelService, Te",
         ),
-        (HEAD.replace("ModelService", "Modelservice"), "service.yaml:2  kind: 'Modelservice' is not ModelService"),
+        (
+            HEAD.replace("ModelService", "Modelservice"),
+            "service.yaml:2  kind: 'Modelservice' is no kind of plimsoll.dev/v1alpha1; did you mean ModelService?",
+        ),
+        (HEAD.replace("kind: ModelService\n", ""), "service.yaml:1  kind: missing; expected ModelService"),
+        (HEAD.replace("ModelService", "[5]"), "service.yaml:2  kind: [5] is not ModelService"),
     ],
 )
 def test_wrong_documents(text: str, expected: str) -> None:
@@ -235,7 +240,7 @@ def test_an_anchor_used_twice_shows_its_problem_once_a_place() -> None:
 def test_control_characters_and_long_texts_stay_one_short_line() -> None:
     (problem,) = problems(HEAD + f'  "a\\nb\\e[31m{"x" * 500}": 1\n')
     assert "\x1b" not in problem
-    assert len(problem) < 250
+    assert len(problem) < 300
     (problem,) = problems(HEAD + f'  timeout: "{"9" * 500}\\n"\n')
     assert len(problem) < 250
 
@@ -269,7 +274,7 @@ def test_files_are_checked_together(tmp_path: Path) -> None:
         load_files([bad, one, two, tmp_path / "none.yaml"])
     assert [str(error).replace(f"{tmp_path}/", "") for error in caught.value.errors] == [
         "bad.yaml:6  spec.a: unknown key; expected model, runtime, retry, routes, budget, timeout, scaling, replicas, "
-        "resources or batching",
+        "resources, batching, access, cache, fallback, sessionAffinity or hedging",
         "none.yaml  no such file",
         "two.yaml:4  metadata.name: mood is the name of the service in one.yaml:3 too",
     ]
@@ -311,7 +316,7 @@ def test_parsing_data_without_a_file_names_the_key() -> None:
     assert [str(error) for error in caught.value.errors] == [
         "metadata.name: has no value; give it one or remove the key",
         "spec: missing; expected a mapping with model, runtime, retry, routes, budget, timeout, scaling, replicas, "
-        "resources or batching",
+        "resources, batching, access, cache, fallback, sessionAffinity or hedging",
     ]
     with pytest.raises(SpecErrors):
         ModelService.parse(None)

@@ -1,4 +1,4 @@
-"""Whatever a file holds, `load_text` gives services or raises SpecErrors; what is valid survives dump and parse."""
+"""Whatever a file holds, `load_all_text` gives objects or raises SpecErrors; what is valid survives dump and parse."""
 
 import contextlib
 import json
@@ -9,19 +9,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plimsoll.core.errors import SpecError, SpecErrors
-from plimsoll.spec import ModelService, json_schema, load_text
+from plimsoll.spec import KINDS, Documents, ModelService, json_schema, load_all_text, load_text
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def check(text: str) -> None:
     found: tuple[SpecError, ...] = ()
-    services: list[ModelService] = []
+    documents = Documents()
     try:
-        services = load_text(text, file="f.yaml")
+        documents = load_all_text(text, file="f.yaml")
     except SpecErrors as errors:
         found = errors.errors
-    assert bool(services) != bool(found)
+    assert bool(documents) != bool(found)
     for error in found:
         assert str(error).startswith("f.yaml")
         assert str(error).isprintable()
@@ -59,14 +59,25 @@ def every_key(schema: dict, found: set[str] | None = None) -> list[str]:
 
 
 KEYS = st.one_of(
-    st.sampled_from([*every_key(json_schema()), "cost", "cache", "uri", "maxReplica", "p98", "<<", "a.b/c"]),
+    st.sampled_from(
+        [
+            *(key for kind in KINDS.values() for key in every_key(json_schema(kind))),
+            "cost",
+            "uri",
+            "maxReplica",
+            "p98",
+            "<<",
+            "a.b/c",
+        ]
+    ),
     st.text(max_size=8),
 )
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12),
     st.sampled_from(
-        ["plimsoll.dev/v1alpha1", "ModelService", "Tenant", "100ms", "5m", "0s", "512Mi", "500m", "0.1%", "m.py",
-         "m.pkl", "a:B", "/analyze", "/v2", "Python", "ONNX", "Thread", "Once", "Pickle", "numpy>=2"]
+        ["plimsoll.dev/v1alpha1", "ModelService", "Tenant", "Platform", "100ms", "5m", "0s", "512Mi", "500m", "0.1%",
+         "m.py", "m.pkl", "a:B", "/analyze", "/v2", "Python", "ONNX", "Thread", "Once", "Pickle", "numpy>=2",
+         "Static", "StaleCache", "Redis", "Memory", "Header", "Slow", "CN=a,O=b", "https://a.b/c", "{}", "text/plain"]
     ),
 )  # fmt: skip
 VALUES = st.recursive(
@@ -84,10 +95,11 @@ def test_any_structure(documents: list[object]) -> None:
 @QUICK
 @given(st.dictionaries(KEYS, VALUES, max_size=8), VALUES)
 def test_any_structure_in_the_places_of_keys(spec: dict[str, object], metadata: object) -> None:
-    document = {"apiVersion": "plimsoll.dev/v1alpha1", "kind": "ModelService", "metadata": metadata, "spec": spec}
-    check(yaml.safe_dump(document))
-    with contextlib.suppress(SpecErrors):
-        assert ModelService.parse(document).dump()
+    for name, kind in KINDS.items():
+        document = {"apiVersion": "plimsoll.dev/v1alpha1", "kind": name, "metadata": metadata, "spec": spec}
+        check(yaml.safe_dump(document))
+        with contextlib.suppress(SpecErrors):
+            assert kind.parse(document).dump()
 
 
 def durations(least_ms: int = 1) -> st.SearchStrategy[str]:
@@ -129,6 +141,28 @@ def valid_services(draw: st.DrawFn) -> dict[str, object]:
             "requests": some(cpu=st.sampled_from(["500m", "2", "1.5"]), memory=st.sampled_from(["1Gi", "9M"]))
         },
         "batching": some(maxSize=st.integers(1, 1000)),
+        "access": some(anonymous=st.booleans()),
+        "cache": {
+            "ttl": "1m",
+            **some(
+                scope=st.sampled_from(["Tenant", "Service"]),
+                maxSize=st.just("1Gi"),
+                key=st.lists(st.text(min_size=1, max_size=9), min_size=1, unique=True).map(lambda it: {"inputs": it}),
+                backend=st.sampled_from(
+                    [{"type": "Memory"}, {"type": "Redis", "secretRef": {"name": "redis.url", "key": "URL_1"}}]
+                ),
+            ),
+        },
+        **some(
+            fallback=st.lists(
+                st.sampled_from(
+                    [{"type": "StaleCache", "maxAge": "1h"}, {"type": "Service", "service": {"name": "b"}}]
+                ),
+                unique_by=lambda step: step["type"],
+            ).map(lambda steps: [*steps, {"type": "Static", "body": "no", "contentType": "text/plain; charset=utf-8"}]),
+            sessionAffinity=st.sampled_from([{"type": "Header", "name": "X-User"}, {"type": "Cookie", "name": "sid"}]),
+            hedging=st.just("Never"),
+        ),
     }
     labels = st.dictionaries(NAMES, st.text(string.ascii_letters, min_size=1, max_size=20), max_size=3)
     metadata = {"name": draw(NAMES), **some(namespace=NAMES, labels=labels, annotations=labels)}

@@ -10,10 +10,24 @@ import jsonschema
 import pytest
 import yaml
 
-from plimsoll.spec import ModelService, SpecErrors, json_schema, later, schema_text
+from plimsoll.spec import (
+    KINDS,
+    ModelService,
+    SpecErrors,
+    Whole,
+    editor_schema_text,
+    json_schema,
+    later,
+    load_all_text,
+    schema_text,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
-SCHEMA = ROOT / "schema" / "plimsoll.dev_v1alpha1.json"
+SCHEMAS = {
+    "ModelService": ROOT / "schema" / "plimsoll.dev_v1alpha1.json",
+    "Tenant": ROOT / "schema" / "plimsoll.dev_v1alpha1_tenant.json",
+    "Platform": ROOT / "schema" / "plimsoll.dev_v1alpha1_platform.json",
+}
 PAGE = ROOT / "docs" / "service-file.md"
 SERVICE = {
     "apiVersion": "plimsoll.dev/v1alpha1",
@@ -21,6 +35,14 @@ SERVICE = {
     "metadata": {"name": "mood"},
     "spec": {"model": {"path": "m.py"}},
 }
+TENANT = {
+    "apiVersion": "plimsoll.dev/v1alpha1",
+    "kind": "Tenant",
+    "metadata": {"name": "shop"},
+    "spec": {"auth": {"certificates": [{"subject": "CN=shop"}]}},
+}
+PLATFORM = {**TENANT, "kind": "Platform", "metadata": {"name": "default"}, "spec": {}}
+each_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
 def fields(schema: dict, at: str = "") -> Iterator[tuple[str, dict, bool]]:
@@ -40,31 +62,50 @@ def script() -> ModuleType:
     return module
 
 
-def test_the_committed_schema_is_the_generated_one() -> None:
-    assert SCHEMA.read_text(encoding="utf-8") == schema_text(), "run scripts/check_generated.py --write"
+@each_kind
+def test_the_committed_schema_is_the_generated_one(kind: type[Whole]) -> None:
+    committed = SCHEMAS[kind.__name__].read_text(encoding="utf-8")
+    assert committed == schema_text(kind), "run scripts/check_generated.py --write"
+    assert {path.name for path in (ROOT / "schema").iterdir()} == {path.name for path in SCHEMAS.values()}
 
 
-def test_every_field_has_a_description_and_says_its_default() -> None:
-    found = list(fields(json_schema()))
-    assert len(found) > 40
+@each_kind
+def test_every_field_has_a_description_and_says_its_default(kind: type[Whole]) -> None:
+    found = list(fields(json_schema(kind)))
+    assert len(found) > {"ModelService": 60, "Tenant": 30, "Platform": 10}[kind.__name__]
     for path, field, required in found:
         assert field.get("description", "").endswith("."), path
         if not required and "properties" not in field:
             assert "default" in field or "Default: " in field["description"], path
 
 
-def test_every_object_refuses_other_keys_and_nothing_is_nullable() -> None:
-    text = schema_text()
+@each_kind
+def test_every_object_refuses_other_keys_and_nothing_is_nullable(kind: type[Whole]) -> None:
+    text = schema_text(kind)
     assert "$ref" not in text
     assert "$defs" not in text
     assert '"null"' not in text
-    for path, field, _ in fields(json_schema()):
+    for path, field, _ in fields(json_schema(kind)):
         if "properties" in field:
             assert field["additionalProperties"] is False, path
 
 
-def test_the_schema_is_a_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(json_schema())
+@each_kind
+def test_the_schema_is_a_schema(kind: type[Whole]) -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema(kind))
+
+
+def test_an_editor_gets_one_schema_for_all_kinds() -> None:
+    whole = json.loads(editor_schema_text())
+    jsonschema.Draft202012Validator.check_schema(whole)
+    editor = jsonschema.Draft202012Validator(whole)
+    for document in (SERVICE, TENANT, PLATFORM):
+        assert editor.is_valid(document)
+    assert not editor.is_valid({**TENANT, "kind": "ModelService"})
+    assert not editor.is_valid({**SERVICE, "kind": "Tenant"})
+    assert not editor.is_valid({**SERVICE, "kind": "Service"})
+    (error,) = editor.iter_errors({**TENANT, "spec": {**TENANT["spec"], "wieght": 3}})
+    assert "wieght" in error.message
 
 
 @pytest.mark.parametrize(
@@ -85,6 +126,23 @@ def test_the_schema_is_a_schema() -> None:
         ({"retry": "once"}, False),
         ({"timeout": None}, False),
         ({"runtime": {"unsafeFormats": ["Pickle"], "predictTimeout": "1h30m"}}, True),
+        ({"cache": {"ttl": "10m"}}, True),
+        ({"cache": {}}, False),
+        ({"cache": {"ttl": "10m", "key": {"inputs": []}}}, False),
+        ({"cache": {"ttl": "10m", "backend": {"type": "Redis", "secretRef": {"name": "r", "key": "url"}}}}, True),
+        ({"cache": {"ttl": "10m", "backend": {"type": "Redis", "secretRef": {"name": "r", "key": "a/b"}}}}, False),
+        (
+            {
+                "fallback": [
+                    {"type": "Static", "body": "{}"},
+                ]
+            },
+            True,
+        ),
+        ({"fallback": [{"type": "Upstream"}]}, False),
+        ({"sessionAffinity": {"type": "Header", "name": "x user"}}, False),
+        ({"access": {"anonymous": "yes"}}, False),
+        ({"hedging": "Slow"}, True),
     ],
 )
 def test_the_schema_and_the_loader_agree(spec: dict, valid: bool) -> None:
@@ -97,49 +155,81 @@ def test_the_schema_and_the_loader_agree(spec: dict, valid: bool) -> None:
             ModelService.parse(document)
 
 
-def test_no_key_is_both_built_and_for_later() -> None:
-    built = {path for path, _, _ in fields(json_schema())}
-    for parent, keys in later.KEYS.items():
+@pytest.mark.parametrize(
+    ("spec", "valid"),
+    [
+        ({}, True),
+        ({"weight": 0.5, "maxPriority": 3}, True),
+        ({"weight": 0}, False),
+        ({"weight": "3"}, False),
+        ({"quota": {"requestsPerSecond": 500, "concurrentRequests": 5, "tokensPerMinute": 0.5}}, True),
+        ({"quota": {"requestsPerSecond": -1}}, False),
+        ({"quota": {"concurrentRequests": 0}}, False),
+        ({"allow": []}, False),
+        ({"allow": [{"namespaces": ["shop"], "serviceSelector": {"matchLabels": {"tier": "online"}}}]}, True),
+        ({"model": {"path": "m.py"}}, False),
+    ],
+)
+def test_the_tenants_schema_and_the_loader_agree(spec: dict, valid: bool) -> None:
+    document = {**TENANT, "spec": {**TENANT["spec"], **spec}}
+    assert jsonschema.Draft202012Validator(json_schema(KINDS["Tenant"])).is_valid(document) is valid
+    if valid:
+        assert KINDS["Tenant"].parse(document).dump() == document
+    else:
+        with pytest.raises(SpecErrors):
+            KINDS["Tenant"].parse(document)
+
+
+@each_kind
+def test_no_key_is_both_built_and_for_later(kind: type[Whole]) -> None:
+    built = {path.replace("[]", "") for path, _, _ in fields(json_schema(kind))}
+    for parent, keys in later.KEYS[kind.__name__].items():
         assert parent in built
         for key in keys:
             assert f"{parent}.{key}" not in built
+    assert not later.KINDS & KINDS.keys()
 
 
 def test_the_check_passes_as_committed_and_shows_what_is_stale(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     check = script()
     assert check.main([]) == 0
-    target = tmp_path / "schema" / "s.json"
-    assert check.main([], target=target) == 1
-    assert check.main(["--write"], target=target) == 0
-    assert target.read_text() == schema_text()
+    folder = tmp_path / "schema"
+    assert check.main([], folder=folder) == 1
+    assert check.main(["--write"], folder=folder) == 0
+    for name, committed in SCHEMAS.items():
+        assert (folder / committed.name).read_text() == schema_text(KINDS[name])
     capsys.readouterr()
+    target = folder / SCHEMAS["ModelService"].name
     target.write_text(schema_text().replace("The fewest replicas.", "Fewest."))
-    assert check.main([], target=target) == 1
+    assert check.main([], folder=folder) == 1
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("-  ")] == [
         '-              "description": "Fewest.",'
     ]
-    assert check.main(["--write"], target=target) == 0
+    assert check.main(["--write"], folder=folder) == 0
 
 
 def test_a_breaking_change_is_written_only_on_request(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    check, target = script(), tmp_path / "s.json"
+    check, target = script(), tmp_path / SCHEMAS["ModelService"].name
     old = json_schema()
     old["properties"]["spec"]["properties"]["retry"]["enum"].append("Twice")
     target.write_text(json.dumps(old))
-    assert check.main(["--write"], target=target) == 1
-    assert "breaking  spec.retry: no longer takes Twice" in capsys.readouterr().err
+    assert check.main(["--write"], folder=tmp_path) == 1
+    assert "breaking  ModelService  spec.retry: no longer takes Twice" in capsys.readouterr().err
     assert json.loads(target.read_text()) == old
-    assert check.main(["--write", "--breaking"], target=target) == 0
+    assert check.main(["--write", "--breaking"], folder=tmp_path) == 0
     assert target.read_text() == schema_text()
 
 
 def test_the_page_has_every_key_and_its_examples_are_valid() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for path, _, _ in fields(json_schema()):
-        assert f"`{path}`" in text, f"{path} is missing in {PAGE.name}"
+    for kind in KINDS.values():
+        for path, _, _ in fields(json_schema(kind)):
+            assert f"`{path}`" in text, f"{path} is missing in {PAGE.name}"
     examples = [part.partition("```")[0] for part in text.split("```yaml\n")[1:]]
     assert examples
     for example in examples:
-        for document in yaml.safe_load_all(example):
-            whole = document if "kind" in document else {**SERVICE, "spec": {**SERVICE["spec"], **document["spec"]}}
-            assert ModelService.parse(whole)
+        if "kind:" in example:
+            assert load_all_text(example, file=PAGE.name)
+            continue
+        spec = yaml.safe_load(example)["spec"]
+        assert ModelService.parse({**SERVICE, "spec": {**SERVICE["spec"], **spec}})

@@ -50,8 +50,8 @@ def test_what_stands_in_a_terminal(mood):
     lines = done.stdout.splitlines()
     assert re.match(r"  mood   10 to 200/s poisson for 2 s   seed 9   body: .*request\.json", lines[0])
     line = r"  \d+/s offered  ok \d+   p50 \S+  p95 \S+  p99 \S+ ms \(budget 500\)  queue \S+  compute \S+  replicas 1"
-    assert re.match(line, lines[-3]), done.stdout
-    assert re.match(r"  (\d+) of \1 offered answered in time: 100\.00%", lines[-2])
+    assert re.match(line, lines[-4]), done.stdout
+    assert re.match(r"  (\d+) of \1 offered answered in time: 100\.00%", lines[-3])
     assert lines[-1] == "  VERDICT  inside budget; nothing shed"
 
 
@@ -66,6 +66,20 @@ def test_a_trace_by_url_with_a_body_and_headers_of_ones_own(mood, tmp_path):
     assert told["outcomes"] == {"ok": 101}
     assert told["duration_s"] == pytest.approx(1.0, abs=0.1)
     assert told["budget"] == {"p99_ms": None, "inside": None}
+
+
+def test_a_key_is_sent_and_told_nowhere_and_each_request_has_its_line(mood, tmp_path):
+    (tmp_path / "ci.key").write_text("plm_0123456789\n")
+    done = mood.cli(
+        "load", "mood", "--rate", 50, "--for", "1s", "--api-key-file", "ci.key", "--priority", 3, "--requests", "r.csv",
+        "--html", "report.html", "--seed", 3,
+    )  # fmt: skip
+    assert "plm_0123456789" not in done.stdout + done.stderr + (tmp_path / "report.html").read_text()
+    head, *lines = (tmp_path / "r.csv").read_text().splitlines()
+    assert head == "at_s,outcome,latency_ms"
+    assert f"  {len(lines)} of {len(lines)} offered answered in time" in done.stdout
+    assert all(re.fullmatch(r"0\.\d{6},ok,\d+\.\d{3}", line) for line in lines)
+    assert re.search(r"  goodput \d+/s   time: queue \d+%, compute \d+%, else \d+%", done.stdout)
 
 
 def test_over_budget_ends_with_1_where_that_is_asked_for(up, service, slow):
@@ -118,12 +132,18 @@ MISTAKES = [
     (["mood", "--trace", "bad.csv"], "bad.csv:2 timestamp: 'soon' is no time"),
     (["mood", "--body", "none.json"], "--body none.json: No such file"),
     (["mood", "--html", "none/report.html"], "--html none/report.html: No such file"),
+    (["mood", "--api-key-file", "none.key"], "--api-key-file none.key: No such file"),
+    (["mood", "--api-key-file", "two.key"], "--api-key-file two.key: expected one key in one line"),
+    (["mood", "--requests", "none/r.csv"], "--requests none/r.csv: No such file"),
+    (["mood", "--unix-socket", "r.sock"], "--unix-socket goes with a URL"),
+    (["https://127.0.0.1:1/", "--ca", "none.pem"], "none.pem: cannot be read: No such file"),
     (["mood", "--header", "nonsense"], "--header 'nonsense' is no header"),
 ]
 
 
 def test_mistakes_are_told_before_the_first_request(mood, tmp_path):
     (tmp_path / "bad.csv").write_text("timestamp\nsoon\n")
+    (tmp_path / "two.key").write_text("plm_one plm_two\n")
     for arguments, told in MISTAKES:
         done = mood.cli("load", *arguments, check=2)
         assert told in done.stderr

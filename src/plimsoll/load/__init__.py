@@ -9,7 +9,7 @@ does not grow with the number of requests. Prints nothing, reads no files, knows
 from plimsoll.load.client import LoadSettings, OpenLoopClient
 from plimsoll.load.connect import client_tls
 from plimsoll.load.html import render_html, report_line
-from plimsoll.load.report import Budget, Report, line_of, made_json, verdict
+from plimsoll.load.report import Budget, Report, apart_lines, beside_line, line_of, made_json, verdict
 from plimsoll.load.run import Traffic, run_load
 from plimsoll.load.tally import Progress, Record
 from plimsoll.load.target import Target, body_of_zeros, http_target
@@ -23,6 +23,8 @@ __all__ = [
     "Report",
     "Target",
     "Traffic",
+    "apart_lines",
+    "beside_line",
     "body_of_zeros",
     "client_tls",
     "http_target",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from html import escape
 
 from plimsoll.load.charts import distribution, timeline
-from plimsoll.load.report import Report, figure, line_of, made_json, ordered, rate, verdict
+from plimsoll.load.report import Report, figure, line_of, made_json, ordered, rate, verdict, where_time_went
 from plimsoll.load.tally import ms
 
 _STYLE = """
@@ -71,6 +71,8 @@ def _facts(report: Report) -> str:
     facts = f"{report.offered:,} requests in {report.duration_s:.3g} s, {report.arrivals}, seed {report.seed}"
     if report.replicas is not None:
         facts += f", replicas {replicas_text(report.replicas)}"
+    went = where_time_went(report)
+    facts += f", time: {went}" if went else ""
     return facts + (", ended early" if report.interrupted else "")
 
 
@@ -117,6 +119,7 @@ def _latencies(report: Report) -> str:
         f"<tr><td>{name}</td>" + "".join(f"<td>{figure(ms(sketch.quantile(share)))}</td>" for share in shares) + "</tr>"
         for name, sketch in (
             ("accepted", sketches.latency),
+            *((f"of them {outcome}", sketch) for outcome, sketch in sorted(report.apart.items())),
             ("queue", sketches.queue),
             ("compute", sketches.compute),
             ("refused", sketches.refusal),

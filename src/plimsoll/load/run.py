@@ -135,6 +135,7 @@ def _report(
         timeout_s=settings.timeout_s,
         worst_s=tally.worst_s,
         sketches=tally.totals,
+        apart=dict(tally.apart),
         rows=tuple(tally.rows),
         budget=budget,
         first_shed_per_s=None

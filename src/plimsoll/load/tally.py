@@ -14,6 +14,7 @@ from plimsoll.load.outcomes import ACCEPTED, HUNG, REFUSED
 
 _WATCHED_S = 5  # what a live view's quantiles cover
 _ROWS_MAX = 1200
+_OK = Outcome.OK.value
 _SHED = frozenset({Outcome.SHED.value, Outcome.THROTTLED.value})
 
 Record = Callable[[float, str, float | None], None]
@@ -120,6 +121,7 @@ class Tally:
         self.first_shed_s: float | None = None
         self.totals = Sketches()
         self.rows: list[Row] = []
+        self.apart: dict[str, LogSketch] = {}  # latency of answers that no model computed as asked: cached, degraded
         self.replicas: tuple[int, int] | None = None  # first and last seen
         self.refusals_seen: dict[str, str] = {}  # one answer of each kind that is not ok, for who asks why
 
@@ -139,6 +141,8 @@ class Tally:
                 self.worst_s = latency_s
             if latency_s <= self._deadline_s:
                 self.in_time += 1
+            if outcome != _OK:
+                self.apart.setdefault(outcome, LogSketch()).observe(latency_s)
             if queue_s >= 0.0:
                 sketches.queue.observe(queue_s)
             if compute_s >= 0.0:

@@ -45,7 +45,18 @@ class Run:
         self.server = None
         self.progress = []
 
-    def __call__(self, traffic, handle=ok, *, settings=None, stop_after=None, budget=None, body=b"{}", meanwhile=None):
+    def __call__(
+        self,
+        traffic,
+        handle=ok,
+        *,
+        settings=None,
+        stop_after=None,
+        budget=None,
+        body=b"{}",
+        meanwhile=None,
+        record=None,
+    ):
         """The report of a run against a server that answers with `handle`."""
 
         async def main():
@@ -61,7 +72,7 @@ class Run:
             try:
                 return await run_load(
                     target, traffic, settings or LoadSettings(timeout_s=2.0, deadline_s=0.5),
-                    budget=budget or Budget(), stop=stop, watch=self.progress.append,
+                    budget=budget or Budget(), stop=stop, watch=self.progress.append, record=record,
                 )  # fmt: skip
             finally:
                 await http.close(0.1)

@@ -6,7 +6,18 @@ from html.parser import HTMLParser
 
 import pytest
 
-from plimsoll.load import Budget, Report, line_of, made_json, render_html, report_line, verdict
+from plimsoll.insight.sketch import LogSketch
+from plimsoll.load import (
+    Budget,
+    Report,
+    apart_lines,
+    beside_line,
+    line_of,
+    made_json,
+    render_html,
+    report_line,
+    verdict,
+)
 from plimsoll.load.tally import Row, Sketches, Tally
 
 
@@ -32,7 +43,7 @@ def test_the_json_has_the_keys_that_programs_read():
     assert told == {
         "seed": 7, "duration_s": 1.0, "offered_per_s": 100.0, "goodput_per_s": 95.0, "outcomes": {"ok": 96, "shed": 4},
         "hung": 0, "latency_ms": pytest.approx({"p50": 2.0, "p95": 2.0, "p99": 18.0, "max": 18.0}, rel=0.03),
-        "refusal_ms": {"p99": None},
+        "apart_ms": {}, "refusal_ms": {"p99": None},
         "queue_ms": {"p50": pytest.approx(1, rel=0.03), "p99": pytest.approx(9, rel=0.03)},
         "compute_ms": {"p50": pytest.approx(0.5, rel=0.03), "p99": pytest.approx(4.5, rel=0.03)},
         "budget": {"p99_ms": 100.0, "inside": True}, "error_rate": 0.04, "first_shed_per_s": None,
@@ -40,6 +51,30 @@ def test_the_json_has_the_keys_that_programs_read():
         "verdict": "inside budget",
     }  # fmt: skip
     assert list(told["outcomes"]) == ["ok", "shed"]
+
+
+def test_cached_and_degraded_answers_are_told_apart_from_those_a_model_computed():
+    cached, degraded = LogSketch(), LogSketch()
+    for sketch, seconds in ((cached, 0.0003), (cached, 0.0003), (degraded, 0.05)):
+        sketch.observe(seconds)
+    seen = report(outcomes={"ok": 97, "cached": 2, "degraded": 1}, apart={"cached": cached, "degraded": degraded})
+    told = made_json(seen)["apart_ms"]
+    assert told["cached"] == pytest.approx({"p50": 0.3, "p99": 0.3}, rel=0.03)
+    assert told["degraded"] == pytest.approx({"p50": 50, "p99": 50}, rel=0.03)
+    assert [line.split(",")[0] for line in apart_lines(seen)] == [
+        "cached: 2 of 100 accepted",
+        "degraded: 1 of 100 accepted",
+    ]
+    page = render_html(seen)
+    assert "of them cached" in page
+    assert "of them degraded" in page
+
+
+def test_where_the_time_went_is_shares_of_the_accepted_answers_time():
+    assert beside_line(report()) == "goodput 100/s   time: queue 50%, compute 25%, else 25%"
+    silent = report(latencies_s=())
+    silent.sketches.refusal.observe(0.0006)
+    assert beside_line(silent).startswith("goodput 0/s   refused within 0.6 ms (p99)")
 
 
 def test_an_empty_run_is_json_too():

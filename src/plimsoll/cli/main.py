@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from plimsoll import __version__
-from plimsoll.cli import completion, files, load, run, services
+from plimsoll.cli import audit, completion, files, load, run, services
 from plimsoll.cli.console import err
 from plimsoll.core.errors import HostError, UserError
 
@@ -73,6 +73,7 @@ for _name, (_command, _examples) in _COMMANDS.items():
     # \b: each on a line of its own
     _epilog = "\n".join(["\b", "Examples:", *(f"  {example}" for example in _examples)]) if _examples else None
     app.command(_name, epilog=_epilog)(_command)
+app.add_typer(audit.app)
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""The heart of a replica: queue → batch → model → answer, with no protocol in it.
+"""The heart of a replica: gate → queue → batch → model → answer, with no protocol in it.
 
-The queue decides (`policy.batching`); the engine carries out: it asks the queue whenever the model is free or a moment
-it named has come, hands the batch to the runner, teaches the service-time model and gives every request exactly one
-ending through `finish`.
+The gate (`policy.admission`) and the queue (`policy.batching`) decide; the engine carries out: it asks the gate of each
+request, and the queue whenever the model is free or a moment it named has come, hands the batch to the runner, teaches
+the service-time model and gives every request exactly one ending through `finish`.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from time import monotonic
 from plimsoll.core.errors import Expired, ModelFailed, ReplicaLost, RequestError, Shed
 from plimsoll.core.request import Outputs, Request
 from plimsoll.insight.service_time import ServiceTimeModel
+from plimsoll.policy.admission import AdmissionGate
 from plimsoll.policy.batching import BatchQueue
 from plimsoll.server.runner import Results, Runner
 
@@ -40,6 +41,7 @@ class Engine:
     def __init__(
         self,
         queue: BatchQueue,
+        gate: AdmissionGate,
         runner: Runner,
         learned: ServiceTimeModel,
         *,
@@ -47,20 +49,21 @@ class Engine:
         begin_alone: Callable[[Request], None],
         on_hang: Callable[[str], None],
         predict_timeout_s: float,
-        max_queued: int,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._now = monotonic
         self.queue = queue
+        self.gate = gate
+        self.lag_s = 0.0  # how late this loop is, kept by the host's timer
         self.runner = runner
         self.learned = learned
         self._finish = finish
         self._begin_alone = begin_alone
         self._on_hang = on_hang
         self._predict_timeout_s = predict_timeout_s
-        self._max_queued = max_queued
         self._running: list[Request] = []
-        self._started = 0.0
+        self._items = 0  # of the running ones
+        self._predicted_s = self._started = 0.0
         self._pump_due = False
         self._wake: asyncio.TimerHandle | None = None
         self._stopped: RequestError | None = None
@@ -72,27 +75,51 @@ class Engine:
     def in_flight(self) -> int:
         return len(self._running) + len(self.queue)
 
+    def rest_s(self, now: float) -> float:
+        """Predicted seconds until the model is free. A batch that is overdue is expected to last as long again."""
+        if not self._running:
+            return 0.0
+        left_s = self._predicted_s - (now - self._started)
+        return left_s if left_s >= 0.0 else -left_s
+
     def predicted_wait_s(self) -> float:
         """What a request that came now would wait: the rest of the batch in hand, and what is queued before it."""
-        estimate = self.learned.estimate
-        rest_s = 0.0
-        if self._running:
-            size = sum(request.size for request in self._running)
-            rest_s = max(estimate.predict(size) - (self._now() - self._started), 0.0)
-        return rest_s + self.queue.work_s(estimate)
+        return self.rest_s(self._now()) + self.queue.work_s(self.learned.estimate)
+
+    def refusal(self, request: Request, held_bytes: int = 0, more_bytes: int = 0) -> RequestError | None:
+        """Why `request` (its inputs aren't looked at) is not taken now; None: it may be submitted. `held_bytes`: of
+        bodies in hand without its own `more_bytes`."""
+        if self._stopped is not None:
+            return self._stopped
+        now = self._now()
+        if request.deadline <= now:
+            return Expired("the deadline had passed on arrival")
+        queue, gate = self.queue, self.gate
+        refuse = gate.guard(queue.size + request.size, held_bytes, more_bytes)
+        if refuse is None:
+            estimate = self.learned.estimate
+            target, deadline = request.target, request.deadline
+            refuse = gate.decide(
+                now,
+                arrived=request.arrived,
+                aim=target if target < deadline else deadline,
+                size=request.size,
+                finish_s=queue.forecast(request, self.rest_s(now), estimate),
+                probe=not self._running and queue.may_probe(now),
+                service_time=estimate,
+                lag_s=self.lag_s,
+                in_flight=len(self._running) + len(queue),
+            )
+            if refuse is None:
+                return None
+        return Shed(refuse.reason, retry_after_s=refuse.retry_after_s)
 
     def submit(self, request: Request) -> None:
-        now = self._now()
+        """Takes it as it is: ask `refusal` before."""
         if self._stopped is not None:
             self._finish(request, Ending(None, self._stopped, 0.0, 0.0))
             return
-        if request.deadline <= now:
-            self._finish(request, Ending(None, Expired("the deadline had passed on arrival"), 0.0, 0.0))
-            return
-        if self.queue.size + request.size > self._max_queued:
-            self._finish(request, Ending(None, Shed("the queue is full", retry_after_s=1), 0.0, 0.0))
-            return
-        self.queue.push(request, now)
+        self.queue.push(request, self._now())
         # Not at once: all that this turn of the loop reads may join the same batch.
         if not self._running and not self._pump_due:
             self._pump_due = True
@@ -110,7 +137,7 @@ class Engine:
         if not self._running or now - self._started < self._predict_timeout_s:
             return
         reason = f"predict exceeded runtime.predictTimeout of {self._predict_timeout_s:g} s"
-        size = sum(request.size for request in self._running)
+        size = self._items
         _log.error("batch overdue: %s", reason, extra={"requests": len(self._running), "items": size})
         replaced = self.runner.overdue()
         self._end_running(ModelFailed(reason))
@@ -135,10 +162,13 @@ class Engine:
             self._wake.cancel()
             self._wake = None
         now = self._now()
-        poll = self.queue.poll(now, self.learned.estimate)
+        estimate = self.learned.estimate
+        poll = self.queue.poll(now, estimate)
         batch = poll.batch
         if batch:
             self._running, self._started = batch, now
+            self._items = sum(request.size for request in batch)
+            self._predicted_s = estimate.predict(self._items)
             if batch[0].alone:
                 self._begin_alone(batch[0])
             self.runner.run([request.inputs for request in batch])
@@ -154,11 +184,12 @@ class Engine:
         if not batch:
             return  # it was given up as overdue
         self._running = []
-        size = sum(request.size for request in batch)
+        size = self._items
         if isinstance(results, RequestError):
             self._tell(batch, results, started, seconds, size)
         else:
             self.learned.observe(size, seconds)
+            self.queue.ran(seconds, self._predicted_s)
             self.on_batch(size, seconds)
             finish = self._finish
             for request, result in zip(batch, results, strict=True):
@@ -181,7 +212,7 @@ class Engine:
     def _end_running(self, error: RequestError) -> None:
         batch, started = self._running, self._started
         self._running = []
-        self._tell(batch, error, started, self._now() - started, sum(request.size for request in batch))
+        self._tell(batch, error, started, self._now() - started, self._items)
 
     def _tell(self, batch: list[Request], error: RequestError, started: float, seconds: float, size: int) -> None:
         for request in batch:

@@ -12,7 +12,7 @@ from time import monotonic
 from plimsoll.core.errors import Expired, Invalid, ModelFailed, NoReplica, NotFound, RequestError
 from plimsoll.core.ids import new_request_id, request_id_from
 from plimsoll.core.outcome import Outcome
-from plimsoll.core.request import Outputs, Request, Tensors
+from plimsoll.core.request import Items, Outputs, Request, Tensors
 from plimsoll.core.tensors import ModelInfo
 from plimsoll.server.bulk import BulkCodec
 from plimsoll.server.engine import Ending, Engine
@@ -29,24 +29,30 @@ from plimsoll.wire.oip import binary_refused
 from plimsoll.wire.status import refusal, retry_after
 
 _DEADLINES = frozenset(wire_deadline.HEADERS)
-_HOP_HEADERS = frozenset({b"plimsoll-alone", b"plimsoll-tenant", b"plimsoll-priority"})
+_HOP_HEADERS = frozenset({b"plimsoll-alone", b"plimsoll-tenant", b"plimsoll-weight", b"plimsoll-priority"})
+_UNDECODED = Items([])
+_MOST_WEIGHT = 1e6
+_PRIORITIES = 1000  # either way; each one in use has a place of its own in the queue
 
 
 class Context:
     """What an exchange carries from its head to its answer. `left_s`: the deadline that the head named, if any."""
 
     __slots__ = (
-        "alone", "codec", "decoded", "exchange", "gone", "left_s", "priority", "request", "request_id", "tenant",
+        "alone", "body_bytes", "codec", "decoded", "exchange", "gone", "left_s", "priority", "request", "request_id",
+        "tenant", "weight",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, codec: Codec) -> None:
         self.exchange = exchange
         self.codec = codec
         self.request_id = ""
+        self.body_bytes = 0
         self.left_s: float | None = None
         self.alone = False
         self.priority = 0
         self.tenant = ""
+        self.weight = 1.0
         self.decoded: Decoded | None = None
         self.request: Request | None = None
         self.gone = False
@@ -72,9 +78,14 @@ class Context:
             self.alone = True
         elif name == b"plimsoll-tenant":
             self.tenant = value.decode("latin-1")
+        elif name == b"plimsoll-weight":
+            with suppress(ValueError):
+                weight = float(value)
+                if 0.0 < weight <= _MOST_WEIGHT:
+                    self.weight = weight
         else:
             with suppress(ValueError):
-                self.priority = int(value)
+                self.priority = max(-_PRIORITIES, min(_PRIORITIES, int(value)))
 
 
 class Intake:
@@ -96,6 +107,7 @@ class Intake:
         self._tails = {outcome: b"plimsoll-outcome: %b\r\n" % outcome.encode() + revision for outcome in Outcome}
         self.load_line = b""  # ORCA's endpoint-load-metrics, renewed by the host a few times a second
         self.in_flight = 0
+        self.held_bytes = 0  # of the bodies of requests in flight
 
     def open(self, info: ModelInfo, engine: Engine, bulk: BulkCodec) -> None:
         self._info, self._engine, self._bulk = info, engine, bulk
@@ -136,8 +148,8 @@ class Intake:
         if isinstance(context, Context) and not context.gone:
             context.gone = True
             self._decoding.pop(context, None)
-            request = context.request
-            if request is None or self._engine is None or self._engine.cancel(request):
+            request, engine = context.request, self._engine
+            if request is None or engine is None or context.decoded is None or engine.cancel(request):
                 self._count(exchange, Outcome.CANCELLED, 0.0, 0.0)
             # A running one is counted when its batch ends: its compute time was spent all the same.
 
@@ -157,35 +169,53 @@ class Intake:
             context.request_id = new_request_id(self._getrandbits)
         if info is None:
             raise NoReplica("the model is still loading", retry_after_s=1)
-        if len(exchange.body) > settings.bulk_bytes:
-            self._decode_in_bulk(context)
-        else:
-            self._queue(context, codec.decode(exchange.body, info))
-
-    def _queue(self, context: Context, decoded: Decoded) -> None:
-        settings = self._settings
-        arrived = context.exchange.arrived
+        body = exchange.body
+        held_bytes = self.held_bytes
+        context.body_bytes = more_bytes = len(body)
+        self.held_bytes = held_bytes + more_bytes
+        arrived = exchange.arrived
         target = deadline = arrived + self._time_for(context)
         if settings.target_s is not None and arrived + settings.target_s < deadline:
             target = arrived + settings.target_s
-        context.decoded = decoded
+        # Until it is decoded it counts as one item.
         request = context.request = Request(
             context.request_id,
             arrived,
             target,
             deadline,
-            decoded.size,
-            decoded.key,
-            decoded.inputs,
+            1,
+            None,
+            _UNDECODED,
             context.priority,
             context.tenant,
-            1.0,
+            context.weight,
             context.alone,
             0.0,
             context,
         )
-        assert self._engine is not None
-        self._engine.submit(request)
+        engine = self._engine
+        assert engine is not None
+        error = engine.refusal(request, held_bytes, more_bytes)
+        if error is not None:
+            self._refuse(exchange, error)
+        elif more_bytes > settings.bulk_bytes:
+            self._decode_in_bulk(context)
+        else:
+            self._queue(context, codec.decode(body, info), decided=True)
+
+    def _queue(self, context: Context, decoded: Decoded, *, decided: bool) -> None:
+        """`decided`: it was admitted a moment ago, as one item."""
+        engine, request = self._engine, context.request
+        assert engine is not None
+        assert request is not None
+        context.decoded = decoded
+        request.size, request.key, request.inputs = decoded.size, decoded.key, decoded.inputs
+        if not decided or decoded.size > 1:
+            error = engine.refusal(request)
+            if error is not None:
+                self._refuse(context.exchange, error)
+                return
+        engine.submit(request)
 
     def _time_for(self, context: Context) -> float:
         """Seconds from its arrival to its deadline."""
@@ -209,7 +239,7 @@ class Intake:
             if isinstance(result, RequestError):
                 self._refuse(context.exchange, result)
             else:
-                self._queue(context, result)
+                self._queue(context, result, decided=False)
 
         assert self._bulk is not None
         self._decoding[context] = context.exchange.arrived + self._time_for(context)
@@ -317,6 +347,7 @@ class Intake:
         self._record.ended(outcome, self._now() - exchange.arrived, queue_s, compute_s)
         context = exchange.context
         if context is not None:
+            self.held_bytes -= context.body_bytes
             # Cut the ring exchange → context → request → context: as garbage it took 7% of a replica's time.
             context.request = exchange.context = None
 

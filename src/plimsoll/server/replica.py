@@ -21,6 +21,7 @@ from plimsoll.core.errors import HostError, ModelLoadError, ReplicaLost
 from plimsoll.core.service_time import ServiceTime
 from plimsoll.insight.service_time import ServiceTimeModel
 from plimsoll.models import open_model
+from plimsoll.policy.admission import AdmissionGate, GateSettings
 from plimsoll.policy.batching import BatchQueue, BatchSettings
 from plimsoll.ports.spawner import Spawner
 from plimsoll.server.bulk import BulkCodec
@@ -39,6 +40,8 @@ _log = logging.getLogger(__name__)
 
 _TICK_S = 0.02  # loop lag is sampled, expiries are answered and hangs noticed this often
 _REPORT_EVERY = 50  # ticks
+_LAG_KEPT = 0.8  # of the largest lag at each tick: a stall is believed for some 0.2 s
+_LINE_EVERY_S = 0.001  # the load line is renewed with each batch, but not more often: it costs 2 us
 
 
 class Replica:
@@ -69,7 +72,7 @@ class Replica:
         self._bulk: BulkCodec | None = None
         self._ticks = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0
+        self._due = self._line_due = 0.0
         self._process = psutil.Process()
         self.address = ""
 
@@ -106,19 +109,19 @@ class Replica:
         self._queue = BatchQueue(BatchSettings(max_size=most, linger_s=settings.linger_s))
         self._engine = Engine(
             self._queue,
+            AdmissionGate(GateSettings(max_items=settings.max_queued, max_bytes=settings.max_body_bytes)),
             runner,
             self._learned,
             finish=self._intake.finished,
             begin_alone=self._intake.begin_alone,
             on_hang=self._hung,
             predict_timeout_s=settings.predict_timeout_s,
-            max_queued=settings.max_queued,
         )
-        self._engine.on_batch = self._record.batch
+        self._engine.on_batch = self._batch_done
         self._bulk = BulkCodec(
             info, self._spawner, settings.replica, sealed=info.takes_items and settings.isolation == "Process"
         )
-        self._intake.load_line = self._load_line(self._engine)
+        self._renew_load_line(monotonic())
         self._intake.open(info, self._engine, self._bulk)
         self._record.render()  # the first time imports prometheus_client: 30 ms that no request should wait for
         self._pages.loaded(info)
@@ -175,28 +178,43 @@ class Replica:
             self._engine.stop(ReplicaLost(reason, retry_after_s=1))
         self._hung(reason)
 
+    def _batch_done(self, size: int, seconds: float) -> None:
+        self._record.batch(size, seconds)
+        now = monotonic()
+        if now >= self._line_due:
+            self._renew_load_line(now)
+
     def _tick(self) -> None:
         now = monotonic()
-        self._record.lag(now - self._due)
+        lag_s = now - self._due
+        self._record.lag(lag_s)
         self._due = now + _TICK_S
         self._timer = self._loop.call_at(self._due, self._tick)
         engine = self._engine
         assert engine is not None
+        engine.lag_s = max(lag_s, engine.lag_s * _LAG_KEPT)
         engine.check()
         self._intake.check(now)
         self._ticks += 1
-        if self._ticks % 5 == 0:
-            self._intake.load_line = self._load_line(engine)
+        self._renew_load_line(now)
         if self._ticks % _REPORT_EVERY == 0:
             self._send_load(engine, now)
 
-    def _load_line(self, engine: Engine) -> bytes:
+    def _renew_load_line(self, now: float) -> None:
         """ORCA's native header in its text form (Envoy, `endpoint-load-metrics`): what the next hop balances on."""
-        self._record.depth(self._queue.size, self._intake.in_flight)
-        return (
+        engine, queue, record = self._engine, self._queue, self._record
+        assert engine is not None
+        self._line_due = now + _LINE_EVERY_S
+        record.depth(queue.size, self._intake.in_flight)
+        self._intake.load_line = (
             b"endpoint-load-metrics: TEXT application_utilization=%.3f,"
-            b"named_metrics.queued=%d,named_metrics.wait_ms=%.2f\r\n"
-            % (self._record.utilization, self._queue.size, engine.predicted_wait_s() * 1000)
+            b"named_metrics.queued=%d,named_metrics.wait_ms=%.2f,named_metrics.item_ms=%.4f\r\n"
+            % (
+                record.utilization,
+                queue.size,
+                engine.predicted_wait_s() * 1000,
+                queue.item_s(engine.learned.estimate) * 1000,
+            )
         )
 
     def _send_load(self, engine: Engine, now: float) -> None:

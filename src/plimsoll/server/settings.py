@@ -25,6 +25,7 @@ class ReplicaSettings:
     drain_linger_s: float = 0.5  # after SIGTERM everything is still served this long, so that gateways can look away
     drain_s: float = 30.0
     max_queued: int = 20_000  # items; beyond it a request is shed whatever its deadline
+    max_body_bytes: int = 512 * 1024 * 1024  # of all requests in hand together
     trusted: bool = (
         True  # is the peer our own gateway (a Unix socket)? Only then are tenant, priority and retry marks read
     )

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from plimsoll.core.errors import Expired, ModelFailed, ReplicaLost, Shed
 from plimsoll.core.request import Items, Request
 from plimsoll.insight.service_time import ServiceTimeModel
+from plimsoll.policy.admission import AdmissionGate, GateSettings
 from plimsoll.policy.batching import BatchQueue, BatchSettings
-from plimsoll.server.engine import Engine
+from plimsoll.server.engine import Ending, Engine
 
 PREDICT_TIMEOUT_S = 5.0
 
@@ -53,13 +54,13 @@ class World:
         queue = BatchQueue(BatchSettings(max_size=4))
         self.engine = Engine(
             queue,
+            AdmissionGate(GateSettings(max_items=max_queued)),
             self.runner,
             ServiceTimeModel(),
             finish=self.finish,
             begin_alone=lambda request: None,
             on_hang=self.hung.append,
             predict_timeout_s=PREDICT_TIMEOUT_S,
-            max_queued=max_queued,
         )
         self.engine._now = lambda: self.now
 
@@ -79,7 +80,11 @@ class World:
             alone=alone,
         )  # fmt: skip
         self.requests.append(request)
-        self.engine.submit(request)
+        error = self.engine.refusal(request)
+        if error is None:
+            self.engine.submit(request)
+        else:
+            self.finish(request, Ending(None, error, 0.0, 0.0))
 
     def cancel(self, index):
         if self.requests:

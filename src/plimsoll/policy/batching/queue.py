@@ -29,6 +29,7 @@ class BatchSettings:
     overhead_s: float = 0.0005  # from the model's answer to the last byte sent, added to predicted finishes
     batch_cost_s: float = 0.0001  # what a batch costs beside the model: the hop to its thread and back, 77-121 us
     margin_sd: float = 2.0  # deviations of the service time added to predicted finishes
+    probe_s: float = 1.0  # nothing has run for so long: one is computed though it is predicted to be late
 
     def __post_init__(self) -> None:
         if self.max_size < 1 or self.linger_s < 0:
@@ -102,8 +103,8 @@ class _Choice:
 class BatchQueue:
     """`size`: items waiting; `len()`: requests waiting; `rate.per_s`: items a second that arrive."""
 
-    __slots__ = ("_a", "_allowance", "_buckets", "_budget", "_c", "_deadlines", "_gone", "_heads", "_held",
-                 "_lingers_from", "_margin", "_purge_at", "_seq", "_top", "_waiting", "rate", "settings",
+    __slots__ = ("_a", "_buckets", "_budget", "_c", "_deadlines", "_gone", "_heads", "_held", "_lingers_from",
+                 "_margin", "_planned", "_probe_at", "_purge_at", "_seq", "_top", "_waiting", "rate", "settings",
                  "size")  # fmt: skip
 
     def __init__(self, settings: BatchSettings) -> None:
@@ -120,11 +121,13 @@ class BatchQueue:
         self._deadlines: list[tuple[float, int, Request]] = []
         self._lingers_from = -inf
         self._held = 0  # batches in a row that the knee kept smaller than the backlog
-        # What a request usually has from its arrival to its target and to its deadline. One client in a hurry must not
+        # What a request usually has from its arrival to its target. One client in a hurry must not
         # change what size is efficient for all.
-        self._budget = self._allowance = inf
-        self._a = self._c = self._margin = 0.0  # of the poll under way
+        self._budget = inf
+        self._planned: ServiceTime | None = None  # what the next four were made of
+        self._a = self._c = self._margin = 0.0
         self._top = 1
+        self._probe_at = inf  # inf: it was never polled
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -152,7 +155,6 @@ class BatchQueue:
         heappush(self._deadlines, (request.deadline, seq, request))
         if seq & 7 == 1:  # one in eight tells enough
             self._budget = _towards(self._budget, request.target - request.arrived)
-            self._allowance = _towards(self._allowance, request.deadline - request.arrived)
         waiting[request] = bucket
         size = request.size
         bucket.items += size
@@ -166,19 +168,15 @@ class BatchQueue:
         what has expired is dropped.
         """
         rate = self.rate.update(now)
+        if self._probe_at == inf:
+            self._probe_at = now + self.settings.probe_s
         expired = self.expire(now)
         shed: list[Request] = []
         if not self._waiting:
             return Poll([], expired, shed, None)
         settings = self.settings
-        if service_time.samples:
-            # Without the hop a model of a = 5 us and c = 150 us would get batches of one, and hop for each item.
-            self._a, self._c = service_time.a_s + settings.batch_cost_s, service_time.c_s
-            self._margin = settings.overhead_s + settings.margin_sd * service_time.sd_s
-            self._top = min(settings.max_size, knee(self._a, self._c))
-        else:
-            self._a = self._c = self._margin = 0.0
-            self._top = settings.max_size
+        if service_time is not self._planned:
+            self._plan(service_time)
         choice = self._choose(now, rate, shed)
         if choice is None:
             return Poll([], expired, shed, None)
@@ -188,8 +186,35 @@ class BatchQueue:
                 expiry = self.next_expiry()
                 return Poll([], expired, shed, wake_at if expiry is None else min(wake_at, expiry))
         batch = self._take(choice, now, shed)
+        self._probe_at = now + settings.probe_s
         self._lingers_from = -inf  # what is left has waited for this batch already
         return Poll(batch, expired, shed, self.next_expiry())
+
+    def forecast(self, request: Request, rest_s: float, service_time: ServiceTime) -> float:
+        """Predicted seconds until `request`, not in here yet, would be computed. `rest_s`: of the batch under way."""
+        if service_time is not self._planned:
+            self._plan(service_time)
+        a, c, usual = self._a, self._c, min(self._top, self._fitting())
+        batches, part = divmod(self.size, usual)
+        start = rest_s + batches * (a + c * usual)
+        # Who comes until its batch starts joins it.
+        own = min(usual, part + request.size + int(self.rate.per_s * start))
+        return start + a + c * max(own, part + request.size)
+
+    def item_s(self, service_time: ServiceTime) -> float:
+        """What one more item costs in batches of the usual size, seconds."""
+        if service_time is not self._planned:
+            self._plan(service_time)
+        return self._a / min(self._top, self._fitting()) + self._c
+
+    def may_probe(self, now: float) -> bool:
+        """Has nothing run for so long that one should, to see whether the service time is still what it was?"""
+        return not self._waiting and (now >= self._probe_at or self._probe_at == inf)
+
+    def ran(self, seconds: float, predicted_s: float) -> None:
+        """The last batch's time. Where it took half of what was predicted the next may probe at once."""
+        if seconds < predicted_s / 2:
+            self._probe_at = -inf
 
     def cancel(self, request: Request) -> bool:
         """Forgets it. False where it isn't waiting: it runs, or was answered. O(1) but for a rare rebuild."""
@@ -246,9 +271,28 @@ class BatchQueue:
         most = min(self.settings.max_size, knee(a, c))
         return -(-self.size // most) * a + self.size * c
 
+    def _plan(self, service_time: ServiceTime) -> None:
+        settings = self.settings
+        self._planned = service_time
+        if service_time.samples:
+            # Without the hop a model of a = 5 us and c = 150 us would get batches of one, and hop for each item.
+            self._a, self._c = service_time.a_s + settings.batch_cost_s, service_time.c_s
+            self._margin = settings.overhead_s + settings.margin_sd * service_time.sd_s
+            self._top = min(settings.max_size, knee(self._a, self._c))
+        else:
+            self._a = self._c = self._margin = 0.0
+            self._top = settings.max_size
+
+    def _fitting(self) -> int:
+        """The largest batch of which two fit the usual budget, for who comes just after one began waits for it and
+        then for its own. Where not even two of one item do, one batch may fill it."""
+        a, c, budget = self._a, self._c, self._budget
+        return within(a, c, budget / 2 - self._margin) or within(a, c, budget - self._margin) or 1
+
     def _choose(self, now: float, rate: float, shed: list[Request]) -> _Choice | None:
         """The head's key and how much of it to run; heads that would keep batches inefficient go to `shed`."""
         a, c, margin, top = self._a, self._c, self._margin, self._top
+        fitting = self._fitting()
         while True:
             bucket = self._head_bucket()
             if bucket is None:
@@ -261,16 +305,11 @@ class BatchQueue:
             else:
                 # Efficient: keeps up with what comes and works the backlog off within one budget. But a request that
                 # comes just after a batch began waits for that batch and then for its own: two must fit its time.
-                need = min(
-                    keeping_up(a, c, rate + self.size / self._budget),
-                    within(a, c, self._allowance / 2 - margin),
-                    items,
-                    top,
-                )
+                need = min(keeping_up(a, c, rate + self.size / self._budget), fitting, items, top)
                 if need < size:
                     need = size
             seconds = a + c * need
-            if seconds <= slack:
+            if seconds <= slack or now >= self._probe_at:
                 break
             shed.append(head)
             self._remove(head)
@@ -286,7 +325,7 @@ class BatchQueue:
             if self._held >= _EXPLORE_EVERY:
                 self._held = 0
                 most = min(items, 2 * top, self.settings.max_size)
-        most = min(most, within(a, c, aim), max(need, within(a, c, self._budget / 2 - margin)))
+        most = min(most, within(a, c, aim), max(need, fitting))
         most = max(most, need)
         return _Choice(bucket, most, need, now + to_target - a - c * most)
 

@@ -1,0 +1,73 @@
+"""A bound on requests in flight that finds itself, for servers whose service time nobody has learned.
+
+Gradient descent on the round trip, after Netflix's concurrency-limits, `Gradient2Limit`: the long-term mean of the
+round trip over the newest one says whether requests queue. While it doesn't fall below one (with some tolerance) the
+limit grows by the square root of itself, the queue that is allowed; where it does the limit shrinks by that gradient,
+at most by half. A failure that tells of overload shrinks it by a tenth, as additive increase, multiplicative decrease
+would.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    initial: int = 256
+    least: int = 4
+    most: int = 10_000
+    tolerance: float = 1.5  # the newest round trip may be this much longer than the mean before the limit shrinks
+    smoothing: float = 0.2  # of a new limit in the limit
+    memory: int = 600  # round trips in the long-term mean
+    back_off: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.least <= self.initial <= self.most:
+            raise ValueError(f"1 <= least <= initial <= most, not {self}")
+
+
+class ConcurrencyLimit:
+    """Ask `admits` before each request, `observe` each one's end."""
+
+    __slots__ = ("_limit", "_long_s", "_seen", "_shrunk", "settings")
+
+    def __init__(self, settings: LimitSettings | None = None) -> None:
+        self.settings = settings or LimitSettings()
+        self._limit = float(self.settings.initial)
+        self._long_s = 0.0
+        self._seen = 0
+        self._shrunk = float("-inf")
+
+    @property
+    def limit(self) -> int:
+        return int(self._limit)
+
+    def admits(self, in_flight: int) -> bool:
+        """May one more go, with `in_flight` of them under way?"""
+        return in_flight < int(self._limit)
+
+    def observe(self, rtt_s: float, in_flight: int, ok: bool, now: float) -> None:
+        """One ended after `rtt_s`; `in_flight` when it began, itself included. `ok`: False where it was refused for
+        overload or timed out; an answer of any kind is ok. Nonsense (negative, not finite) is ignored."""
+        if not 0.0 <= rtt_s < 1e9:
+            return
+        settings = self.settings
+        if not ok:
+            # Those in flight together fail together: once a round trip.
+            if now - self._shrunk >= max(self._long_s, 0.001):
+                self._shrunk = now
+                self._limit = max(float(settings.least), self._limit * settings.back_off)
+            return
+        if rtt_s <= 0.0:
+            return
+        self._seen += 1
+        self._long_s += (rtt_s - self._long_s) / min(self._seen, settings.memory)
+        if self._long_s > 2.0 * rtt_s:
+            self._long_s *= 0.95  # after a time of overload the mean would call every queue short
+        limit = self._limit
+        gradient = max(0.5, min(1.0, settings.tolerance * self._long_s / rtt_s))
+        if gradient == 1.0 and in_flight < limit / 2:
+            return  # the limit isn't what bounds it: nothing is learned about more
+        found = limit * gradient + sqrt(limit)
+        limit += settings.smoothing * (found - limit)
+        self._limit = max(float(settings.least), min(float(settings.most), limit))

@@ -89,14 +89,20 @@ def _attributes(subject: str) -> list[tuple[str, str]] | None:
     start, sign = 0, ""
     for match in [*_BETWEEN.finditer(subject), None]:
         end = len(subject) if match is None else match.start(1)
-        part = subject[start:end].strip(" ")
-        attribute = _ATTRIBUTE.match(part + " " if part.endswith("\\") else part)  # an escaped blank is of the value
+        attribute = _ATTRIBUTE.match(_trimmed(subject[start:end]))
         if attribute is None:
             return None
         found.append((sign, f"{attribute[1].upper()}={attribute[3]}"))
         if match is not None:
             start, sign = end + 1, match[1]
     return found
+
+
+def _trimmed(part: str) -> str:
+    """Without the blanks around it; an escaped one at the end belongs to the value."""
+    short = part.strip(" ")
+    escaped = (len(short) - len(short.rstrip("\\"))) % 2 == 1
+    return short + " " if escaped and part.rstrip(" ") != part else short
 
 
 def canonical_subject(text: str) -> str:

@@ -50,11 +50,13 @@ class Job:
 
 class Replica:
     """`slow`: times the usual t(b). `fails`: answers model_error at once. `renew_s`: how old a report may be; None:
-    made for each answer. `frozen`: stops at once, keeps what it has, and answers when it goes on."""
+    made for each answer. `stall`: share of batches that take `stall_s` more. `frozen`: stops at once, keeps what it
+    has, and answers when it goes on."""
 
-    def __init__(self, world, name, *, slow=1.0, fails=False, reports=True, renew_s=None):
+    def __init__(self, world, name, *, slow=1.0, fails=False, reports=True, renew_s=None, stall=0.0, stall_s=0.0):
         self.world, self.name = world, name
         self.slow, self.fails, self.reports, self.renew_s = slow, fails, reports, renew_s
+        self.stall, self.stall_s = stall, stall_s
         self.queue, self.running = deque(), []
         self.started = self.takes = 0.0
         self.frozen = False
@@ -94,7 +96,8 @@ class Replica:
         self.running = [self.queue.popleft() for _ in range(min(len(self.queue), MOST))]
         noise = max(0.5, self.world.random.gauss(1.0, 0.03))
         self.started, self.takes = self.world.now, (A_S + C_S * len(self.running)) * self.slow * noise
-        self.world.at(self.world.now + self.takes, self._done)
+        stalled_s = self.stall_s if self.stall and self.world.random.random() < self.stall else 0.0
+        self.world.at(self.world.now + self.takes + stalled_s, self._done)
 
     def _done(self):
         if self.frozen:

@@ -35,6 +35,8 @@ def run_serve(
             f"{path} holds {len(chosen)} services; choose one with --service: {', '.join(one.name for one in chosen)}"
         )
     (one,) = chosen
+    for line in gateways_work(one):
+        say(f"  {one.name}   not honoured here: {line}")
     port = _checked_port(host, port)
     if tls is not None:
         TlsContext(tls)  # what is wrong with the files is said before the model is loaded
@@ -71,6 +73,18 @@ def run_serve(
     for failure in failures:
         raise _error(failure)
     return code
+
+
+def gateways_work(service: ModelService) -> list[str]:
+    """Keys that a replica alone can't honour: a gateway before it would."""
+    spec, found = service.spec, []
+    if spec.access.anonymous is False:
+        found.append("spec.access.anonymous: a replica alone checks no keys; it answers whoever reaches it")
+    if spec.cache is not None:
+        found.append("spec.cache: a gateway keeps answers, a replica alone computes each")
+    if spec.fallback:
+        found.append("spec.fallback: a gateway falls back, a replica alone refuses")
+    return found
 
 
 def _error(failure: dict[str, Any]) -> Exception:

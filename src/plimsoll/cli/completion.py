@@ -1,15 +1,45 @@
 """Shell completion: commands and options from typer, service names from the running instance."""
 
 import os
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from plimsoll.app.client import AdminClient
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
 
 
 def service_names(incomplete: str) -> list[str]:
-    """The running services that begin so; none, quietly, where nothing runs: a shell must never see an error here."""
+    """The running services that begin so."""
+    return _names(incomplete, lambda client: [one["name"] for one in client.services()])
+
+
+def cached_names(incomplete: str) -> list[str]:
+    """Those with a cache."""
+    return _names(incomplete, lambda client: [one["name"] for one in client.services() if one["cache"]])
+
+
+def tenant_names(incomplete: str) -> list[str]:
+    return _names(incomplete, lambda client: [one["name"] for one in client.tenants()["tenants"]])
+
+
+def deletable_names(incomplete: str) -> list[str]:
+    return sorted({*service_names(incomplete), *(f"tenant/{name}" for name in _tenants_after(incomplete))})
+
+
+def _tenants_after(incomplete: str) -> list[str]:
+    """Of `tenant/sh`: the tenants that begin with `sh`."""
+    kind, slash, rest = incomplete.partition("/")
+    if not slash:
+        return tenant_names("") if "tenant/".startswith(kind) else []
+    return tenant_names(rest) if kind == "tenant" else []
+
+
+def _names(incomplete: str, ask: "Callable[[AdminClient], list[str]]") -> list[str]:
+    """Of all running instances; none, quietly, where nothing runs: a shell must never see an error here."""
     from plimsoll.app.client import AdminClient
     from plimsoll.app.instance import running
     from plimsoll.core.errors import PlimsollError
@@ -17,7 +47,7 @@ def service_names(incomplete: str) -> list[str]:
     names: list[str] = []
     for instance in running():
         try:
-            names += [service["name"] for service in AdminClient(instance.admin_socket).services()]
+            names += ask(AdminClient(instance.admin_socket))
         except PlimsollError:
             continue
     return sorted({name for name in names if name.startswith(incomplete)})

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from plimsoll.core.errors import SpecError
     from plimsoll.models.examples import ExampleResult
-    from plimsoll.spec import ModelService
+    from plimsoll.spec import Documents, ModelService, Platform, Tenant
 
 Paths = Annotated[
     list[str] | None,
@@ -49,34 +49,38 @@ def validate(paths: Paths = None, as_json: AsJson = False) -> None:
     Prints every error with its line, and what this machine can't honour.
     """
     from plimsoll.core.errors import SpecErrors
-    from plimsoll.spec import check_unique, load_file, not_honoured
+    from plimsoll.spec import Documents, load_all_file, not_honoured
 
-    services: list[ModelService] = []
+    together = Documents()
     problems: list[SpecError] = []
     report: list[dict[str, Any]] = []
     for file in _files(paths):
-        entry: dict[str, Any] = {"file": file, "services": [], "errors": [], "not_honoured": []}
+        entry: dict[str, Any] = {"file": file, "services": [], "others": [], "errors": [], "not_honoured": []}
         report.append(entry)
         try:
-            found = load_file(file)
+            found = load_all_file(file)
         except SpecErrors as errors:
             problems += errors.errors
             entry["errors"] = [_error(error) for error in errors.errors]
             continue
-        services += found
-        for service in found:
+        together = together.joined(found)
+        others: list[Tenant | Platform] = [*found.tenants, *found.platforms]
+        for other in others:
+            named = f"{type(other).__name__.lower()}/{other.metadata.name}"
+            entry["others"].append(named)
+            entry["not_honoured"] += [f"{named}: {line}" for line in not_honoured(other)]
+        for service in found.services:
             entry["services"].append(service.name)
             entry["not_honoured"] += [f"{service.name}: {line}" for line in not_honoured(service)]
             missing = _missing_model(service)
             if missing is not None:
                 problems.append(missing)
                 entry["errors"].append(_error(missing))
-    try:
-        check_unique(services)
-    except SpecErrors as errors:
-        # load_file told of clashes within one file already: only those between files are left
-        problems += [error for error in errors.errors if str(error) not in {str(known) for known in problems}]
-        report.append({"file": "", "services": [], "errors": [_error(e) for e in errors.errors], "not_honoured": []})
+    between = _between(together, problems)
+    if between:
+        problems += between
+        told = [_error(error) for error in between]
+        report.append({"file": "", "services": [], "others": [], "errors": told, "not_honoured": []})
     if as_json:
         print(json.dumps({"ok": not problems, "files": report}))
     else:
@@ -85,13 +89,30 @@ def validate(paths: Paths = None, as_json: AsJson = False) -> None:
         raise typer.Exit(2)
 
 
+def _between(together: "Documents", problems: "list[SpecError]") -> "list[SpecError]":
+    """What is wrong between files. Where one is broken, what it holds is not known: no word about references then."""
+    from plimsoll.core.errors import SpecErrors
+    from plimsoll.spec import check_together
+    from plimsoll.spec.together import clashes
+
+    known = {str(problem) for problem in problems}  # load_all_file told of clashes within one file already
+    if problems:
+        return [error for error in clashes(together) if str(error) not in known]
+    try:
+        check_together(together)
+    except SpecErrors as errors:
+        return list(errors.errors)
+    return []
+
+
 def _print_report(report: list[dict[str, Any]]) -> None:
     console, trouble = out(), sys.stderr
     for entry in report:
         for error in entry["errors"]:
             print(error["text"], file=trouble)
-        if not entry["errors"] and entry["services"]:
-            console.line(f"{console.paint('ok', 'green')}    {entry['file']}  {', '.join(entry['services'])}")
+        names = [*entry["services"], *entry["others"]]
+        if not entry["errors"] and names:
+            console.line(f"{console.paint('ok', 'green')}    {entry['file']}  {', '.join(names)}")
         for line in entry["not_honoured"]:
             console.line(f"      not honoured here: {line}", "dim")
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from plimsoll import __version__
-from plimsoll.cli import audit, completion, files, load, run, services
+from plimsoll.cli import audit, by_hand, completion, files, load, run, services, tenants
 from plimsoll.cli.console import err
 from plimsoll.core.errors import HostError, UserError
 
@@ -64,15 +64,34 @@ _COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "status": (services.status, ("plimsoll status", "plimsoll status mood --watch", "plimsoll status --json")),
     "logs": (services.logs, ("plimsoll logs mood -f", "plimsoll logs mood --replica mood-7c9e41a-0 -n 20")),
     "events": (services.events, ("plimsoll events -f", "plimsoll events mood --json")),
-    "scale": (services.scale, ("plimsoll scale mood 3", "plimsoll scale mood auto")),
-    "delete": (services.delete, ("plimsoll delete mood",)),
+    "scale": (by_hand.scale, ("plimsoll scale mood 3", "plimsoll scale mood auto")),
+    "delete": (by_hand.delete, ("plimsoll delete mood", "plimsoll delete tenant/shop")),
+    "tenants": (tenants.tenants, ("plimsoll tenants", "plimsoll tenants --json")),
+    "tenant key": (tenants.tenant_key, ("plimsoll tenant key shop --key-name ci",)),
+    "cache purge": (tenants.cache_purge, ("plimsoll cache purge mood",)),
     "completion": (completion.completion, ("source <(plimsoll completion bash)",)),
     "version": (version, ()),
 }
-for _name, (_command, _examples) in _COMMANDS.items():
-    # \b: each on a line of its own
-    _epilog = "\n".join(["\b", "Examples:", *(f"  {example}" for example in _examples)]) if _examples else None
-    app.command(_name, epilog=_epilog)(_command)
+# Of names with two words, the first.
+_GROUPS = {
+    "tenant": "Those who may ask: their keys.",
+    "cache": "Answers that are kept.",
+}
+
+
+def _build() -> None:
+    groups: dict[str, typer.Typer] = {}
+    for name, (command, examples) in _COMMANDS.items():
+        first, _, second = name.partition(" ")
+        if second and first not in groups:
+            groups[first] = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+            app.add_typer(groups[first], name=first, help=_GROUPS[first])
+        # \b: each on a line of its own
+        epilog = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)]) if examples else None
+        (groups[first] if second else app).command(second or name, epilog=epilog)(command)
+
+
+_build()
 app.add_typer(audit.app)
 
 

@@ -1,5 +1,5 @@
-"""Commands about what is running: apply, status, logs, events, scale, delete. All of them ask the running instance's
-admin API over its Unix socket."""
+"""Commands about what is running: apply, status, logs, events. They ask the running instance's admin API over its Unix
+socket."""
 
 import json
 import sys
@@ -36,7 +36,8 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Return at once.")]
 Timeout = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="The longest wait: 30s, 5m.")]
 
 
-def _client(port: int | None) -> "AdminClient":
+def client_of(port: int | None) -> "AdminClient":
+    """The running instance's admin API. Raises UserError where there is none, or a choice to make."""
     from plimsoll.app.client import AdminClient
     from plimsoll.app.instance import find
 
@@ -50,7 +51,7 @@ def apply(
     timeout: Timeout = "2m",
     as_json: AsJson = False,
 ) -> None:
-    """Add services to what runs, or change them.
+    """Add services and tenants to what runs, or change them.
 
     Replicas are replaced one by one, and no request is dropped. Ends with 1 where a new revision failed: the last good
     one then serves on.
@@ -59,7 +60,7 @@ def apply(
 
     from plimsoll.app.sources import documents
 
-    client = _client(port)
+    client = client_of(port)
     seen = _last_seq(client)
     applied = client.apply([{"text": text, "file": str(file)} for text, file in documents([Path(p) for p in paths])])
     console = out()
@@ -68,18 +69,27 @@ def apply(
         return
     if not as_json:
         for one in applied:
-            console.line(f"  {one['name']}   {one['change']}: rev {one['revision_number']} ({one['revision']})")
-            for key in one.get("not_honoured") or []:
-                console.line(f"  {one['name']}   not honoured here: {key}", "dim")
+            _tell_applied(console, one)
     if no_wait:
         return
-    failed = _await_rollout(client, applied, seen, _seconds(timeout), None if as_json else console)
+    services = [one for one in applied if one["kind"] == "ModelService"]
+    failed = _await_rollout(client, services, seen, seconds(timeout), None if as_json else console)
     if as_json:
         for one in applied:
             one["failed"] = failed.get(one["name"])
         print(json.dumps({"applied": applied}))
     if failed:
         raise typer.Exit(1)
+
+
+def _tell_applied(console: Console, one: Mapping[str, Any]) -> None:
+    if one["kind"] == "ModelService":
+        name, what = one["name"], f"{one['change']}: rev {one['revision_number']} ({one['revision']})"
+    else:
+        name, what = f"{str(one['kind']).lower()}/{one['name']}", str(one["change"])
+    console.line(f"  {name}   {what}")
+    for key in one.get("not_honoured") or []:
+        console.line(f"  {name}   not honoured here: {key}", "dim")
 
 
 def _await_rollout(
@@ -133,7 +143,7 @@ def _last_seq(client: "AdminClient") -> int:
     return max((int(event["seq"]) for event in client.events()), default=0)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     from plimsoll.core.errors import UserError
     from plimsoll.core.units import parse_duration
 
@@ -165,7 +175,7 @@ def status(
 
     Latencies and errors are those of the budget's window; `!` marks one over its budget.
     """
-    client = _client(port)
+    client = client_of(port)
 
     def statuses() -> list[dict[str, Any]]:
         return [client.service(name)] if name else client.services()
@@ -189,9 +199,14 @@ def status(
         found = statuses()
         table = render(found, instances=name is not None, width=console.width)
         up = _ago(time.time() - float(info["started_at"]))
-        foot = Text(f"gateway {info['gateway']}   up {up}   pid {info['pid']}", "dim")
+        lines = [Text(str(note), "yellow") for note in client.info()["notes"]]
+        tenants = client.tenants()
+        if tenants["tenants"]:
+            names = ", ".join(one["name"] for one in tenants["tenants"])
+            lines.append(Text(f"tenants {names}: {tenants['limits']['told']}", "dim"))
+        lines.append(Text(f"gateway {info['gateway']}   up {up}   pid {info['pid']}", "dim"))
         empty = Text("no services; add one with: plimsoll apply FILE")
-        return Group(table if found else empty, Text(), foot)
+        return Group(table if found else empty, Text(), *lines)
 
     if not watch:
         console.print(page())
@@ -231,7 +246,7 @@ def logs(
     from plimsoll.cli.table import readable_log
     from plimsoll.telemetry.logs import parse
 
-    client = _client(port)
+    client = client_of(port)
     console = out()
     name = name or _only_service(client)
     nothing = True
@@ -265,7 +280,7 @@ def events(
     as_json: AsJson = False,
 ) -> None:
     """What happened: applied, ready, replaced, failed, scaled."""
-    client = _client(port)
+    client = client_of(port)
     console = out()
     if name is not None:
         client.service(name)  # an unknown name is told, with the nearest
@@ -276,83 +291,3 @@ def events(
             print(json.dumps(event), flush=True)
         else:
             print_event(console, event, clock=True)
-
-
-def scale(
-    name: Name,
-    replicas: Annotated[
-        str, typer.Argument(help="How many; `auto` gives the count back to the policy.", metavar="N|auto")
-    ],
-    port: Port = None,
-    no_wait: NoWait = False,
-    timeout: Timeout = "2m",
-    as_json: AsJson = False,
-) -> None:
-    """Set the number of replicas by hand.
-
-    It holds until `scale NAME auto`.
-    """
-    from plimsoll.core.errors import UserError
-
-    if replicas != "auto" and not replicas.isdecimal():
-        raise UserError(f"scale {name} {replicas}: write a number of replicas, or auto")
-    client = _client(port)
-    wanted = None if replicas == "auto" else int(replicas)
-    client.scale(name, wanted)
-    status = client.service(name)
-    until = time.monotonic() + _seconds(timeout)
-    while not no_wait and not _scaled(status, wanted) and time.monotonic() < until:
-        time.sleep(POLL_S)
-        status = client.service(name)
-    if as_json:
-        print(json.dumps(status))
-        return
-    from plimsoll.cli.table import ready
-
-    console = out()
-    console.line(f"  {name}   {ready(status)} ready{_holds(name, wanted)}")
-    if not no_wait and not _scaled(status, wanted):
-        console.line(f"  {name}   {status.get('message') or 'not there yet'}; more: plimsoll status {name}", "red")
-        raise typer.Exit(1)
-
-
-def _holds(name: str, wanted: int | None) -> str:
-    """What a count set by hand means from here on."""
-    if wanted is None:
-        return ""
-    if wanted == 0:
-        return f"   requests get 503 no_replica until: plimsoll scale {name} auto"
-    return f"   until: plimsoll scale {name} auto"
-
-
-def _scaled(status: dict[str, Any], wanted: int | None) -> bool:
-    replicas = status["replicas"]
-    return replicas["ready"] == replicas["wanted"] and (wanted is None or replicas["wanted"] == wanted)
-
-
-def delete(
-    names: Annotated[
-        list[str], typer.Argument(help="Running services.", metavar="NAME", autocompletion=completion.service_names)
-    ],
-    port: Port = None,
-    no_wait: NoWait = False,
-) -> None:
-    """Stop serving; requests in flight are answered first.
-
-    Files stay as they are.
-    """
-    from plimsoll.core.errors import UserError
-
-    client = _client(port)
-    for name in names:
-        client.service(name)  # all names are checked before any is deleted
-    for name in names:
-        client.delete(name)
-        until = time.monotonic() + 60.0
-        while not no_wait and time.monotonic() < until:
-            try:
-                client.service(name)
-            except UserError:
-                break
-            time.sleep(POLL_S)
-        out().line(f"  {name}   deleted")

@@ -100,6 +100,7 @@ def notes(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     wrong = errors_told(status)
     if wrong:
         lines.append((wrong, "yellow"))
+    lines += [(text, "dim") for text in answered_otherwise(status)]
     lines += [(f"hint: {hint}", "yellow") for hint in status.get("hints") or []]
     lines += [(f"not honoured here: {key}", "dim") for key in status.get("not_honoured") or []]
     return lines
@@ -113,6 +114,19 @@ def errors_told(status: Mapping[str, Any]) -> str:
         return ""
     told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count and outcome in ERRORS)
     return f"errors: {told}; more: plimsoll logs {status['name']}"
+
+
+def answered_otherwise(status: Mapping[str, Any]) -> list[str]:
+    """How much did not come from the model: answers of its cache, and those of its fallbacks."""
+    outcomes, cache = status.get("outcomes") or {}, status.get("cache")
+    lines = []
+    if cache and cache.get("hit_share") is not None:
+        cached = outcomes.get("cached", 0)
+        lines.append(f"cache ({cache['backend']}): {share(cache['hit_share'])} of answers came from it, {cached:,}")
+    if outcomes.get("degraded"):
+        told = " > ".join(status.get("fallback") or []) or "a fallback"
+        lines.append(f"degraded: {outcomes['degraded']:,} answers came from {told}")
+    return lines
 
 
 # What `logs` and `status` say beside a line anyway.
@@ -169,7 +183,7 @@ def render(statuses: Iterable[Mapping[str, Any]], *, instances: bool = False, wi
     from rich.text import Text
 
     statuses = list(statuses)
-    parts: list[RenderableType] = [_grid(COLUMNS, [cells(status) for status in statuses], width, _SPARE)]
+    parts: list[RenderableType] = [grid(COLUMNS, [cells(status) for status in statuses], width, _SPARE)]
     for status in statuses:
         lines = notes(status)
         if lines:
@@ -179,7 +193,7 @@ def render(statuses: Iterable[Mapping[str, Any]], *, instances: bool = False, wi
             parts.append(Text(name, "bold") + Text(text, style))
         if instances and status.get("instances"):
             rows = [[(text, "") for text in instance_cells(instance)] for instance in status["instances"]]
-            parts += [Text(), _grid(INSTANCE_COLUMNS, rows, width, _INSTANCE_SPARE)]
+            parts += [Text(), grid(INSTANCE_COLUMNS, rows, width, _INSTANCE_SPARE)]
     return Group(*parts)
 
 
@@ -205,7 +219,7 @@ def _needed(columns: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequen
     return sum(widths) + _GAP * (len(shown) - 1)
 
 
-def _grid(
+def grid(
     columns: Sequence[str], rows: list[list[tuple[str, str]]], width: int, spare: Sequence[str]
 ) -> "RenderableType":
     from rich.table import Table

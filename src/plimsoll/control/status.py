@@ -134,7 +134,7 @@ def status_of(
         error_rate=traffic.error_rate,
         inside_budget=inside_budget(service, traffic),
         outcomes=traffic.outcomes,
-        hints=hints(state, now=now),
+        hints=(*hints(state, now=now), *_shut(service, open_door)),
         not_honoured=tuple(not_honoured(service)),
         labels=dict(service.labels),
         instances=tuple(_instance(replica, state) for replica in state.seen),
@@ -145,6 +145,12 @@ def status_of(
         cache=cache_told(service, traffic),
         fallback=tuple(f"Service/{step.service.name}" if step.service else step.type for step in service.spec.fallback),
     )
+
+
+def _shut(service: ModelService, open_door: bool) -> tuple[str, ...]:
+    if open_door and service.spec.access.anonymous is False:
+        return ("nobody can call it: access.anonymous is false, and there is no Tenant",)
+    return ()
 
 
 def cache_told(service: ModelService, traffic: Traffic) -> CacheTold | None:

@@ -72,7 +72,7 @@ def test_json_holds_the_same(service, run):
     report = json.loads(run("validate", "--json").stdout)
     assert report == {
         "ok": True,
-        "files": [{"file": "service.yaml", "services": ["mood"], "errors": [], "not_honoured": []}],
+        "files": [{"file": "service.yaml", "services": ["mood"], "others": [], "errors": [], "not_honoured": []}],
     }
 
 

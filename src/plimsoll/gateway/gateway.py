@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 from time import monotonic
 
@@ -14,6 +15,7 @@ from plimsoll.gateway.door import TICK_S, Door
 from plimsoll.gateway.record import Record
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.stream import ControlStream
+from plimsoll.telemetry.audit import AuditLog
 from plimsoll.telemetry.metrics import wants_openmetrics
 from plimsoll.wire.http1 import Exchange, HttpServer, HttpSettings
 from plimsoll.wire.status import refusal
@@ -32,6 +34,9 @@ class Gateway:
         self._fds = fds or {}
         self._record = Record(TICK_S)
         self.door = Door(settings, self._record, random)
+        self.audit = AuditLog(Path(settings.audit), gateway=settings.name) if settings.audit else None
+        if self.audit is not None:
+            self.audit.register(self._record.metrics)
         self._servers: list[HttpServer] = []
         self._version = 0
         self._stream = ControlStream(settings.control, self._take, self.report)
@@ -46,6 +51,8 @@ class Gateway:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._known.wait(), _FIRST_SNAPSHOT_S)
         try:
+            if self.audit is not None:
+                self.audit.start()
             addresses = await self._listen()
         except BaseException:
             await self.close()
@@ -84,6 +91,8 @@ class Gateway:
                 await self._streaming
         await asyncio.gather(*(server.close(0) for server in self._servers))
         self.door.close()
+        if self.audit is not None:
+            await asyncio.to_thread(self.audit.close)  # the last records wait for the disk
 
     def report(self) -> GatewayReport:
         return GatewayReport(self._settings.name, self._version, self.door.reports())

@@ -76,6 +76,7 @@ class ServiceRecord:
 class Record:
     def __init__(self, tick_s: float) -> None:
         self._metrics = GatewayMetrics()
+        self.metrics = self._metrics.metrics
         self._lag = LagMeter(tick_s)
         self._door = self._metrics.service("", "")  # what found no service
         self.render = self._metrics.render

@@ -21,7 +21,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 class Cell:
-    """One number. A gauge's may have a `read` instead, asked at each scrape."""
+    """One number. May have a `read` instead, asked at each scrape."""
 
     __slots__ = ("read", "value")
 
@@ -113,7 +113,7 @@ class Metrics:
             if family.kind == "counter":
                 counter = CounterMetricFamily(family.name, family.meaning, labels=family.labelnames)
                 for values, cell in family:
-                    counter.add_metric(values, cell.value)
+                    counter.add_metric(values, cell.value if cell.read is None else cell.read())
                 yield counter
             elif family.kind == "gauge":
                 gauge = GaugeMetricFamily(family.name, family.meaning, labels=family.labelnames)

@@ -81,7 +81,7 @@ class Link:
         self._ready: deque[_Lookups] = deque()
         self._under_way: set[_Lookups] = set()
         self._unsaved: dict[Name, tuple[RemoteStore, bytes, float]] = {}
-        self._unsaved_bytes = 0
+        self.unsaved_bytes = 0
         self._saver: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.users = 0
@@ -162,11 +162,11 @@ class Link:
         value = frame.encode(key, entry, now, self._wall())
         if len(value) > self._settings.largest_bytes:
             return
-        if self._unsaved_bytes + len(value) > self._settings.unsaved_bytes:
+        if self.unsaved_bytes + len(value) > self._settings.unsaved_bytes:
             return  # it can't keep up: better a miss later than memory now
         name = (store.service, key)
         known = self._unsaved.get(name)
-        self._unsaved_bytes += len(value) - (len(known[1]) if known else 0)
+        self.unsaved_bytes += len(value) - (len(known[1]) if known else 0)
         self._unsaved[name] = (store, value, entry.until - now)
         if self._saver is None or self._saver.done():
             self._saver = self._start(self._save())
@@ -176,12 +176,12 @@ class Link:
             batch = list(self._unsaved.items())[: self._settings.keys]
             for name, (_, value, _) in batch:
                 del self._unsaved[name]
-                self._unsaved_bytes -= len(value)
+                self.unsaved_bytes -= len(value)
             try:
                 async with asyncio.timeout(self._settings.command_s):
                     await self._wire.save([(name, value, keep_s) for name, (_, value, keep_s) in batch])
             except Exception as error:
-                for store in {id(store): store for _, (store, _, _) in batch}.values():
+                for _, (store, _, _) in batch:
                     store.errors.value += 1
                 self._failed(str(error) or "storing took too long")
                 return
@@ -190,7 +190,7 @@ class Link:
 
     def purge(self, store: "RemoteStore") -> None:
         for name in [name for name in self._unsaved if name[0] == store.service]:
-            self._unsaved_bytes -= len(self._unsaved.pop(name)[1])
+            self.unsaved_bytes -= len(self._unsaved.pop(name)[1])
         self._start(self._purge(store))
 
     async def _purge(self, store: "RemoteStore") -> None:
@@ -222,14 +222,12 @@ class Link:
             waiting.append(lookups)
         self._ready.clear()
         self._unsaved.clear()
-        self._unsaved_bytes = 0
+        self.unsaved_bytes = 0
         for each in waiting:
             if each.task is not None and each.task is not asyncio.current_task():
                 each.task.cancel()
-            stores = {id(store): store for store in each.stores} if each.thens else {}
-            for store in stores.values():
+            for then, store in zip(_end(each), each.stores, strict=False):  # it may have ended already
                 store.errors.value += 1
-            for then in _end(each):
                 self._call(then, None)
 
     def _call(self, then: Then, entry: Entry | None) -> None:

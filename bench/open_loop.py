@@ -59,13 +59,13 @@ def judge(
 ) -> Judged:
     """Raises RuntimeError with what `plimsoll load` said where it did not end well."""
     chosen = ["--rate", f"{rate:.1f}", "--for", f"{seconds:g}s", "--arrivals", arrivals, "--seed", str(seed)]
-    return Judged(_run(command_of(url, body, *chosen, *options)))
+    return Judged(run_json(command_of(url, body, *chosen, *options)))
 
 
 def judge_trace(url: str, body: bytes, trace: Path, log: Path, *options: str, seed: int = 1) -> tuple[Judged, Path]:
     """A trace of rates; `log` gets a line for each request."""
     chosen = ["--trace", str(trace), "--seed", str(seed), "--requests", str(log)]
-    return Judged(_run(command_of(url, body, *chosen, *options))), log
+    return Judged(run_json(command_of(url, body, *chosen, *options))), log
 
 
 def steps(path: Path, *rates: tuple[float, float]) -> Path:
@@ -89,7 +89,7 @@ def requests_of(log: Path) -> list[tuple[float, str, float | None]]:
     return sorted(read, key=lambda one: one[0])
 
 
-def _run(command: list[str]) -> dict[str, Any]:
+def run_json(command: list[str]) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr[-2000:]}")

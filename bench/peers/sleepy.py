@@ -1,9 +1,14 @@
-"""A model that waits 4 ms and 1.5 ms an item: about 600/s in batches, 180/s one by one, and no CPU."""
+"""A model on a device that takes one call at a time: 4 ms and 1.5 ms an item, and no CPU. About 600/s in batches, 180/s
+one by one."""
 
+import threading
 import time
+
+_DEVICE = threading.Lock()
 
 
 class Sleepy:
     def predict(self, batch):
-        time.sleep(0.004 + 0.0015 * len(batch))
+        with _DEVICE:
+            time.sleep(0.004 + 0.0015 * len(batch))
         return [{"ok": True} for _ in batch]

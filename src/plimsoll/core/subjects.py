@@ -18,18 +18,24 @@ def canonical_subject(text: str) -> str:
         return "DNS:" + text[4:].lower()
     if text.startswith("URI:"):
         return text
+    parts = name_parts(text)
+    return text if parts is None else "".join(parts)
+
+
+def name_parts(text: str) -> list[str] | None:
+    """Each `TYPE=value` of an RFC 4514 name, in one form, with the separator after it. None: it is no such name."""
     parts: list[str] = []
     at, end = 0, False
     while not end:
         match = _PART.match(text, at)
         if match is None:
-            return text
+            return None
         part = match[1].strip(" ")
         if (len(part) - len(part.rstrip("\\"))) % 2:  # the blank after it is escaped, and of the value
             part += " "
         attribute = _ATTRIBUTE.match(part)
         if attribute is None:
-            return text
+            return None
         parts.append(f"{attribute[1].upper()}={attribute[2]}{match[2]}")
         at, end = match.end(), not match[2]
-    return "".join(parts)
+    return parts

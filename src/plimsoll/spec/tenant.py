@@ -5,10 +5,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from plimsoll.core.subjects import canonical_subject
 from plimsoll.spec.base import ClusterMetadata, Part, Whole
 from plimsoll.spec.edge import SecretRef
 from plimsoll.spec.values import DnsLabel, Labels, problem_at, shown
-from plimsoll.spec.web_values import JwksUri, Rate, Subject, Weight, canonical_subject
+from plimsoll.spec.web_values import JwksUri, Rate, Subject, Weight
 
 MOST_PRIORITY = 1_000_000
 Text = Annotated[str, Field(min_length=1, max_length=1024)]

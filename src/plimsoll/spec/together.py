@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from plimsoll.core.errors import SpecError, SpecErrors
+from plimsoll.core.subjects import canonical_subject
 from plimsoll.spec.base import Whole
 from plimsoll.spec.platform import Platform
 from plimsoll.spec.service import ModelService
 from plimsoll.spec.tenant import Tenant
-from plimsoll.spec.web_values import canonical_subject
 
 _MOST_PROBLEMS = 200  # of a set of files; a megabyte of duplicate keys has 200,000
 

@@ -17,12 +17,12 @@ from plimsoll.core.snapshot import (
     LimitsView,
     TenantView,
 )
+from plimsoll.core.subjects import canonical_subject
 from plimsoll.core.units import parse_duration, parse_quantity
 from plimsoll.spec.edge import SecretRef
 from plimsoll.spec.platform import Platform
 from plimsoll.spec.service import ModelService
 from plimsoll.spec.tenant import Tenant
-from plimsoll.spec.web_values import canonical_subject
 
 Secrets = Callable[[SecretRef], str]
 

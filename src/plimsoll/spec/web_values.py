@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, PlainValidator, WithJsonSchema
 
+from plimsoll.core.subjects import name_parts
 from plimsoll.spec.values import shown
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}\Z")  # RFC 9110, 5.6.2; a cookie's name is one too
@@ -19,9 +20,6 @@ _MEDIA_TYPE = re.compile(rf'{_MEDIA}/{_MEDIA}([ ]?;[ ]?[A-Za-z0-9_-]+=([A-Za-z0-
 _SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z")
 _SECRET_KEY = re.compile(r"[-._A-Za-z0-9]{1,253}\Z")
 _SAN = re.compile(r"(DNS:[A-Za-z0-9*]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|URI:[A-Za-z][A-Za-z0-9+.-]*:[!-~]{1,1024})\Z")
-# One `type=value` of RFC 4514: the type a name or an OID; a backslash takes the next character with it.
-_ATTRIBUTE = re.compile(r'([A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+)=((?:[^\\,+"<>;\x00-\x1f]|\\.)+)\Z')
-_BETWEEN = re.compile(r"(?<!\\)(?:\\\\)*([,+])")
 _URL = re.compile(
     r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)(:[0-9]{1,5})?([/?][!-~]*)?\Z"
 )
@@ -75,44 +73,12 @@ def _loopback(host: str) -> bool:
 
 
 def _check_subject(value: str) -> str:
-    if len(value) <= 2048 and (_SAN.match(value) or _attributes(value)):
+    if len(value) <= 2048 and (_SAN.match(value) or name_parts(value)):
         return value
     raise ValueError(
         f"{shown(value)} is no subject; expected a name such as CN=checkout,O=Shop, or DNS:… or URI:… of the "
         "certificate's alternative names"
     )
-
-
-def _attributes(subject: str) -> list[tuple[str, str]] | None:
-    """RFC 4514's `type=value`s, each with the sign before it ("" for the first). None: not such a name."""
-    found: list[tuple[str, str]] = []
-    start, sign = 0, ""
-    for match in [*_BETWEEN.finditer(subject), None]:
-        end = len(subject) if match is None else match.start(1)
-        attribute = _ATTRIBUTE.match(_trimmed(subject[start:end]))
-        if attribute is None:
-            return None
-        found.append((sign, f"{attribute[1].upper()}={attribute[3]}"))
-        if match is not None:
-            start, sign = end + 1, match[1]
-    return found
-
-
-def _trimmed(part: str) -> str:
-    """Without the blanks around it; an escaped one at the end belongs to the value."""
-    short = part.strip(" ")
-    escaped = (len(short) - len(short.rstrip("\\"))) % 2 == 1
-    return short + " " if escaped and part.rstrip(" ") != part else short
-
-
-def canonical_subject(text: str) -> str:
-    """One form of what may be written in several: `cn=ci, O=Shop` is `CN=ci,O=Shop`. A SAN's DNS name is lower case."""
-    if text.startswith("DNS:"):
-        return "DNS:" + text[4:].lower()
-    if text.startswith("URI:"):
-        return text
-    attributes = _attributes(text)
-    return text if attributes is None else "".join(sign + attribute for sign, attribute in attributes)
 
 
 def _number(least: float, most: float) -> Callable[[object], object]:

@@ -187,7 +187,7 @@ def test_two_wrong_steps_are_two_problems_and_a_wrong_cache_hides_none_of_them()
     [
         "fallback: [{type: Static, body: sorry, contentType: text/plain; charset=utf-8}]",
         "fallback: [{type: Static, body: '', contentType: application/x-empty}]",
-        "fallback: [{type: Service, service: {name: a}},{type: Service, service: {name: b}}, {type: Static, body: '1'}]",
+        "fallback: [{type: Service, service: {name: a}}, {type: Service, service: {name: b}}]",
         CACHED + "fallback: [{type: StaleCache, maxAge: 61s}]",
         "sessionAffinity: {type: Cookie, name: __Host-sid}",
         "cache: {ttl: 1m, key: {inputs: [a, b]}, backend: {type: Memcached, secretRef: {name: a.b-c, key: .URL_1}}}",

@@ -16,6 +16,7 @@ from plimsoll.core.snapshot import (
     ServiceView,
     TenantView,
 )
+from plimsoll.core.subjects import canonical_subject
 from plimsoll.spec import (
     SecretRef,
     limits_view,
@@ -25,7 +26,6 @@ from plimsoll.spec import (
     service_views,
     tenant_view,
 )
-from plimsoll.spec.web_values import canonical_subject
 
 SERVICE = """\
 apiVersion: plimsoll.dev/v1alpha1

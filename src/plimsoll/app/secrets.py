@@ -42,7 +42,10 @@ class SecretFiles:
                 return known[1]
             value = self._fresh(path, seen)
         except FileNotFoundError:
-            raise LookupError(f"there is no file {_shown(path)}; write the value into it, with mode 0600") from None
+            advice = "write the value into it, with mode 0600"
+            if name.endswith("-keys"):  # what `plimsoll tenant key` calls them
+                advice = f"make it with: plimsoll tenant key {name.removesuffix('-keys')} --key-name {key}"
+            raise LookupError(f"there is no file {_shown(path)}; {advice}") from None
         except OSError as error:
             raise LookupError(f"{_shown(path)} cannot be read: {error.strerror}") from None
         self._known[path] = (mark, value)

@@ -81,6 +81,13 @@ def die(replica, exchange):
     replica.kill()
 
 
+def loaded(wait_ms, item_ms=1.0, script=None):
+    """Answers with a report of its load."""
+    line = b"endpoint-load-metrics: TEXT application_utilization=0.500,named_metrics.queued=3," \
+        b"named_metrics.wait_ms=%.2f,named_metrics.item_ms=%.3f\r\n" % (wait_ms, item_ms)
+    return lambda replica, exchange: exchange.respond(200, OK_LINES + line, exchange.body)
+
+
 def later(script, event):
     """Does `script` once `event` is set."""
 
@@ -313,10 +320,10 @@ class GatewayHost:
         self.replicas.append(replica)
         return await replica.start(address) if start else replica
 
-    def serve(self, *views):
+    def serve(self, *views, tenants=(), **fields):
         """A new snapshot takes effect."""
         self.version += 1
-        self.gateway._take(Snapshot(self.version, views))
+        self.gateway._take(Snapshot(self.version, views, tuple(tenants), **fields))
 
     def service(self, name="mood"):
         return self.door.services[name]

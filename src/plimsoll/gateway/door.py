@@ -1,31 +1,47 @@
 """The gateway's `Application`: a short list of steps for each request, and the clockwork around them.
 
-Steps of `on_request`: find the service → read deadline and id → refuse what is quarantined → give it to a replica, or
-hold it. `Forwarding` carries a request from there to its one ending.
+Steps of `on_request`: find the service → read deadline, id and priority → identify the tenant → its quota → refuse
+what is late or quarantined → the cache → a replica, or hold it. `Forwarding` carries a request from there to its one
+ending.
 """
 
 import asyncio
 from random import Random
-from time import monotonic
+from time import monotonic, time
+from typing import TYPE_CHECKING
 
-from plimsoll import __version__
-from plimsoll.core.errors import Expired, Invalid, ModelFailed, NoReplica, NotFound, ReplicaLost, RequestError, Shed
+from plimsoll.core.errors import (
+    Expired,
+    ModelFailed,
+    NoReplica,
+    NotFound,
+    ReplicaLost,
+    RequestError,
+    Shed,
+    Throttled,
+)
 from plimsoll.core.ids import new_request_id, request_id_from
 from plimsoll.core.outcome import Outcome
 from plimsoll.core.snapshot import ServiceReport, ServiceView, Snapshot
+from plimsoll.gateway.asked import Asked, read_head
+from plimsoll.gateway.attempt import Attempt
+from plimsoll.gateway.cache import CacheStores, ServiceCache
+from plimsoll.gateway.caching import begin_trip
 from plimsoll.gateway.deadlines import DeadlineWheel
 from plimsoll.gateway.forwarding import Forwarding
+from plimsoll.gateway.pages import door_lines, page
 from plimsoll.gateway.record import Record, ServiceRecord
 from plimsoll.gateway.service import Service
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.table import RoutingTable
-from plimsoll.telemetry.metrics import wants_openmetrics
-from plimsoll.wire import deadline as wire_deadline
-from plimsoll.wire import oip
+from plimsoll.gateway.tenants import Directory, KeysPending
+from plimsoll.gateway.usage import tokens_in
 from plimsoll.wire.http1 import Burst, Exchange
 from plimsoll.wire.status import refusal
 
-_DEADLINES = frozenset(wire_deadline.HEADERS)
+if TYPE_CHECKING:
+    from plimsoll.telemetry.audit import AuditLog
+
 TICK_S = 0.02
 _TRIM_S = 20.0  # a connection goes after 20 to 40 s without use, well before a replica closes it (75 s)
 
@@ -49,6 +65,11 @@ class Door:
         self.ready = False  # a first snapshot is in effect
         self._holding: set[Service] = set()  # services with somebody held, and a few that had
         self._trim_at = self.now() + _TRIM_S
+        self.wall = time
+        self.tenants = Directory()
+        self._stores: CacheStores | None = None
+        self._gateways = 1
+        self.audit: AuditLog | None = None
 
     @property
     def services(self) -> dict[str, Service]:
@@ -57,6 +78,8 @@ class Door:
     def take(self, snapshot: Snapshot) -> None:
         """A new snapshot takes effect. Requests under way are unharmed; what was held is tried at once."""
         self._table = RoutingTable(snapshot)
+        self.tenants.take(snapshot)
+        self._gateways = snapshot.limits.gateways
         known, self._services = self._services, {}
         for view in snapshot.services:
             service = known.pop(view.name, None)
@@ -64,11 +87,13 @@ class Door:
                 service = Service(view, self._settings, self._random, self.burst)
             else:
                 service.update(view)
+            self._use_cache(service)
             self._services[view.name] = service
             self._records[view.name] = self._record.of(service, self._records.get(view.name))
         now = self.now()
         for name, service in known.items():
             service.retire()
+            self._use_cache(service)
             del self._records[name]
             self._record.forget(name)
         self.ready = True
@@ -76,13 +101,34 @@ class Door:
         for service in tuple(self._holding):
             self._release(service, now)
 
+    def _use_cache(self, service: Service) -> None:
+        """Opens, changes or closes a service's cache, as its view has it."""
+        cache, view = service.cache, None if service.gone else service.view.cache
+        if view is None:
+            service.cache = None
+            if cache is not None:
+                cache.close()
+        elif cache is not None:
+            cache.update(view)
+        else:
+            self._stores = self._stores or CacheStores(gateways=self._gateways)
+            service.cache = ServiceCache(service.view.name, view, self._stores, self._record.cache(service.view.name))
+
     def reports(self) -> tuple[ServiceReport, ...]:
         now = self.now()
         return tuple(self._records[name].report(service, now) for name, service in self._services.items())
 
-    def close(self) -> None:
+    def notes(self) -> tuple[str, ...]:
+        """What is amiss here, and how tenants' rates are shared, a sentence each."""
+        rates = "" if self.tenants.empty else self.tenants.rates()
+        return (*self.tenants.problems(), *([rates] if rates else []))
+
+    async def close(self) -> None:
         """After its servers: nothing is in flight any more."""
         self._timer.cancel()
+        self.tenants.close()
+        if self._stores is not None:
+            await self._stores.close()
         for service in self._services.values():
             service.retire()
 
@@ -109,42 +155,77 @@ class Door:
     def on_refused(self, error: RequestError, arrived: float) -> tuple[int, bytes, bytes]:
         self._record.refused_at_door(error.outcome, self.now() - arrived)
         status, headers, body = refusal(error)
-        return status, headers + _door_lines(error.outcome, self._new_id()), body
+        return status, headers + door_lines(error.outcome, self._new_id()), body
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
     def _forward(self, exchange: Exchange, service: Service) -> None:
-        left_s: float | None = None
-        request_id: str | None = None
-        for name, value in exchange.headers:
-            if name == b"x-request-id":
-                request_id = request_id_from(value)
-            elif name in _DEADLINES and (left_s is None or name == wire_deadline.DEADLINE):
-                left_s = wire_deadline.time_left(name, value)
         now = self.now()
-        view, arrived = service.view, exchange.arrived
+        asked = read_head(exchange.headers)
+        view, arrived, left_s = service.view, exchange.arrived, asked.left_s
         timeout_s = view.timeout_s if left_s is None or left_s > view.timeout_s else left_s
-        deadline = arrived + timeout_s
         forwarding = exchange.context = Forwarding(
             self,
             exchange,
             service,
-            (request_id or new_request_id(self._getrandbits)).encode(),
-            deadline,
+            (asked.request_id or new_request_id(self._getrandbits)).encode(),
+            arrived + timeout_s,
             None if left_s is None else arrived + left_s,
         )
         self.in_flight += 1
         service.in_flight += 1
         service.retries.record_request(now)
+        if service.affinity is not None:
+            forwarding.session = service.affinity.key(exchange.headers)
+        if forwarding.deadline <= now:
+            forwarding.refuse(Expired("the deadline had passed when the request came"))
+            return
+        forwarding.slot = self._wheel.add(forwarding, forwarding.deadline + service.patience_s)
+        if self.tenants.empty and service.view.anonymous is not False:
+            if asked.priority < 0:
+                forwarding.hop_lines = b"plimsoll-priority: %d\r\n" % asked.priority
+            self._admitted(forwarding, now)
+        else:
+            self._identify(forwarding, asked, now)
+
+    def _identify(self, forwarding: Forwarding, asked: Asked, now: float) -> None:
+        """Who asks, and whether its quota has room. Waits where a token's key has to be fetched first."""
+        exchange, service = forwarding.exchange, forwarding.service
+        try:
+            tenant = self.tenants.identify(exchange.headers, exchange.peer_subjects(), self.wall())
+            self.tenants.permit(tenant, service.view)
+        except KeysPending as pending:
+            pending.future.add_done_callback(lambda _: self._identify_again(forwarding, asked))
+            return
+        except RequestError as error:
+            forwarding.refuse(error)
+            return
+        most = 0
+        if tenant is not None:
+            refused = tenant.quota.admit(now)
+            if refused is not None:
+                forwarding.tenant_name = tenant.name
+                forwarding.refuse(Throttled(refused.reason, retry_after_s=refused.retry_after_s))
+                return
+            forwarding.tenant, forwarding.tenant_name = tenant, tenant.name
+            forwarding.hop_lines = tenant.hop_lines
+            most = tenant.max_priority
+        priority = min(asked.priority, most)
+        if priority:
+            forwarding.hop_lines += b"plimsoll-priority: %d\r\n" % priority
+        self._admitted(forwarding, now)
+
+    def _identify_again(self, forwarding: Forwarding, asked: Asked) -> None:
+        if not forwarding.ended:
+            self._identify(forwarding, asked, self.now())
+
+    def _admitted(self, forwarding: Forwarding, now: float) -> None:
+        service = forwarding.service
         if service.quarantine and service.quarantine.holds(forwarding.digest(), now):
             reason = "requests with this body ended two replicas in a row; they are refused for a while"
             forwarding.refuse(ReplicaLost(reason, retry_after_s=60))
-        elif deadline <= now:
-            forwarding.refuse(Expired("the deadline had passed when the request came"))
-        else:
-            forwarding.slot = self._wheel.add(forwarding, deadline + self._settings.grace_s)
-            if not forwarding.start(now):
-                self.hold(forwarding, now)
+        elif service.cache is None or not begin_trip(forwarding, service.cache, now):
+            forwarding.dispatch(now)
 
     def _release(self, service: Service, now: float) -> None:
         """Gives what is held to replicas that can be reached again; refuses it where none will come."""
@@ -158,27 +239,16 @@ class Door:
             if forwarding.ended:
                 continue
             forwarding.resume(now)
-            forwarding.slot = self._wheel.add(forwarding, forwarding.deadline + self._settings.grace_s)
+            forwarding.slot = self._wheel.add(forwarding, forwarding.deadline + service.patience_s)
             if not forwarding.start(now):
                 self.hold(forwarding, now)
 
     def _page(self, exchange: Exchange) -> None:
         """What the gateway says of itself. Not a request to a service: not counted, as a replica doesn't either."""
-        path = exchange.path
-        status, content_type = 200, "application/json"
-        if path == "/metrics" and self._settings.metrics_on_door:
-            _only_get(exchange)
-            content_type, body = self._record.render(wants_openmetrics(exchange.header(b"accept")))
-        elif path == "/v2/health/ready":
-            _only_get(exchange)
-            status, body = (200 if self.ready else 503), oip.server_ready_body(self.ready)
-        elif (page := _PAGES.get(path)) is not None:
-            _only_get(exchange)
-            body = page
-        else:
-            raise NotFound(f"no service answers {path[:200]}")
+        metrics = self._record.render if self._settings.metrics_on_door else None
+        status, content_type, body = page(exchange, ready=self.ready, metrics=metrics)
         outcome = Outcome.OK if status == 200 else Outcome.NO_REPLICA
-        lines = _door_lines(outcome, self._id_of(exchange))
+        lines = door_lines(outcome, self._id_of(exchange))
         exchange.respond(status, b"content-type: %b\r\n%b" % (content_type.encode(), lines), body)
 
     def _refuse_at_door(self, exchange: Exchange, error: RequestError, view: ServiceView | None) -> None:
@@ -204,6 +274,14 @@ class Door:
 
     # --- forwarding.Host --------------------------------------------------------------------------------------------
 
+    def service_named(self, name: str) -> Service | None:
+        return self._services.get(name)
+
+    def sheds(self, service: Service) -> bool:
+        """Whether the length of a replica's queue tells us enough. Where tenants share it, only the replica knows whose
+        turn is next."""
+        return self.tenants.empty
+
     def hold(self, forwarding: Forwarding, now: float) -> None:
         """No replica can be reached. It waits for one, unless none will come or too many wait."""
         service = forwarding.service
@@ -223,36 +301,59 @@ class Door:
             self._wheel.remove(forwarding, forwarding.slot)
             self._holding.add(service)
 
-    def answer_error(self, exchange: Exchange, error: RequestError, request_id: bytes, revision: str) -> None:
+    def answer_error(self, exchange: Exchange, error: RequestError, request_id: bytes, revision: str) -> int:
+        """The status that was answered."""
         status, headers, body = refusal(error)
         if status == 405:
             headers += b"allow: GET, HEAD\r\n"
         if revision:
             headers += b"plimsoll-revision: %b\r\n" % revision.encode()
-        exchange.respond(status, headers + _door_lines(error.outcome, request_id), body)
+        exchange.respond(status, headers + door_lines(error.outcome, request_id), body)
+        return status
 
     def retried(self, service: Service) -> None:
         record = self._records.get(service.view.name)
         if record is not None:  # else: the service was deleted meanwhile
             record.retried()
 
+    def hedge_later(self, forwarding: Forwarding, attempt: Attempt, delay_s: float) -> None:
+        self._loop.call_later(delay_s, self._hedge, forwarding, attempt)
+
+    def _hedge(self, forwarding: Forwarding, attempt: Attempt) -> None:
+        record = self._records.get(forwarding.target.view.name)
+        if forwarding.hedge(attempt) and record is not None:
+            record.hedged()
+
     def ended(self, forwarding: Forwarding, outcome: Outcome) -> None:
         self.in_flight -= 1
-        service = forwarding.service
+        service, exchange, tenant = forwarding.service, forwarding.exchange, forwarding.tenant
         service.in_flight -= 1
         if forwarding.holding_since is not None:
             service.held.cancel(forwarding)
         self._wheel.remove(forwarding, forwarding.slot)
         # The two name each other. Left so, they and their bodies would stay until the collector comes, which our hosts
         # let happen every thousand requests only.
-        forwarding.exchange.context = None
+        exchange.context = None
         now = self.now()
-        total_s = now - forwarding.exchange.arrived
+        total_s = now - exchange.arrived
         record = self._records.get(service.view.name)
         if record is not None:
             record.ended(outcome, total_s, now, forwarding.revision)
         else:  # its service was deleted, and the service's series with it
             self._record.refused_at_door(outcome, total_s)
+        if tenant is not None:
+            tenant.quota.ended(now, tokens_in(forwarding.body) if tenant.quota.tokens is not None else 0.0)
+        if self.audit is not None:
+            self.audit.note(
+                forwarding.request_id.decode(),
+                forwarding.tenant_name,
+                service.view.name,
+                forwarding.revision,
+                outcome,
+                forwarding.status,
+                exchange.body,
+                self.wall(),
+            )
 
     # --- clockwork --------------------------------------------------------------------------------------------------
 
@@ -264,6 +365,10 @@ class Door:
         for forwarding in self._wheel.overdue(now):
             if not forwarding.ended:
                 forwarding.expire()
+        for service in self._services.values():
+            for attempt in service.overdue(now):
+                if attempt.owner.second(attempt, now):
+                    self.retried(service)
         for service in tuple(self._holding):
             self._release(service, now)
             if not len(service.held):
@@ -273,19 +378,3 @@ class Door:
             for service in self._services.values():
                 for upstream in service.upstreams.values():
                     upstream.trim()
-
-
-_PAGES = {
-    "/v2": oip.server_metadata(__version__),
-    "/v2/health/live": oip.live_body(),
-}
-_DOOR_TIMING = b"server-timing: gateway;dur=0.0\r\n"
-
-
-def _door_lines(outcome: Outcome, request_id: bytes) -> bytes:
-    return b"%bplimsoll-outcome: %b\r\nx-request-id: %b\r\n" % (_DOOR_TIMING, outcome.encode(), request_id)
-
-
-def _only_get(exchange: Exchange) -> None:
-    if exchange.method not in {"GET", "HEAD"}:
-        raise Invalid(f"{exchange.path} wants GET, not {exchange.method}", status=405)

@@ -1,19 +1,26 @@
-"""One request's way through the gateway: hold → connection → replica → answer, and again where a replica was lost.
+"""One request's way through the gateway: cache → replica → answer, and again where a replica was lost or is overdue.
 
-It ends exactly once, through `_end`. What to do after a loss is `policy.routing.after_loss`; how long to hold, the
-service's view; this file carries that out. A replica that could not be reached is no loss: nothing was sent, so the
-request goes elsewhere, or is held, without a word about it.
+It ends exactly once, through `_end`. The decisions are policies' (`after_loss` after a loss, `FallbackPlan` for what to
+answer instead, `Service.pick` for where to go); this file carries them out. A replica that could not be reached is no
+loss: nothing was sent, so the request goes elsewhere, or is held, without a word about it.
 """
 
 import logging
 from hashlib import blake2b
 from typing import Protocol
 
-from plimsoll.core.errors import Expired, NoReplica, ReplicaLost, RequestError
+from plimsoll.core.errors import Expired, NoReplica, ReplicaLost, RequestError, Shed
 from plimsoll.core.outcome import Outcome
-from plimsoll.gateway.heads import Headers, read_answer, request_lines
+from plimsoll.gateway.answer import Answer, as_long_as_said, outcome_of
+from plimsoll.gateway.attempt import Attempt
+from plimsoll.gateway.cache import Hit
+from plimsoll.gateway.caching import CacheTrip
+from plimsoll.gateway.fallbacks import DEGRADED_BY, Failure, Fallbacks
+from plimsoll.gateway.heads import Headers, read_answer, request_head
 from plimsoll.gateway.service import Service
+from plimsoll.gateway.tenants import Tenant
 from plimsoll.gateway.upstream import Upstream
+from plimsoll.policy.degradation import DEGRADES
 from plimsoll.policy.routing import GiveUp, after_loss
 from plimsoll.telemetry.server_timing import gateway_timing
 from plimsoll.wire.deadline import encode_time_left
@@ -21,7 +28,6 @@ from plimsoll.wire.http1 import ClientConnection, Exchange
 
 _log = logging.getLogger(__name__)
 _AVOID_S = 1.0  # a replica that lost us a request gets no new one for so long while others are there
-_LARGEST_SAID = 256 * 2**20  # the longest body that a HEAD's answer may speak of
 _OUTCOMES = {outcome.value.encode(): outcome for outcome in Outcome}
 
 
@@ -32,18 +38,26 @@ class Host(Protocol):
 
     def hold(self, forwarding: "Forwarding", now: float) -> None: ...
 
+    def service_named(self, name: str) -> Service | None: ...
+
+    def sheds(self, service: Service) -> bool: ...
+
     def retried(self, service: Service) -> None: ...
 
-    def answer_error(self, exchange: Exchange, error: RequestError, request_id: bytes, revision: str) -> None: ...
+    def hedge_later(self, forwarding: "Forwarding", attempt: Attempt, delay_s: float) -> None: ...
+
+    def answer_error(self, exchange: Exchange, error: RequestError, request_id: bytes, revision: str) -> int: ...
 
     def ended(self, forwarding: "Forwarding", outcome: Outcome) -> None: ...
 
 
 class Forwarding:
+    """`service`: the one that was asked. `target`: whose replicas are tried, another one only as its fallback."""
+
     __slots__ = (
-        "_alone", "_computing", "_connection", "_door", "_head", "_lost_from", "_sent", "_sent_at", "_upstream",
-        "client_until", "deadline", "ended", "exchange", "held_s", "holding_since", "request_id", "revision", "service",
-        "slot",
+        "_alone", "_attempts", "_door", "_fallbacks", "_head", "_lost_from", "_sent", "body", "client_until",
+        "deadline", "ended", "exchange", "held_s", "holding_since", "hop_lines", "request_id", "revision", "sent_at",
+        "service", "session", "slot", "status", "target", "tenant", "tenant_name", "trip",
     )  # fmt: skip
 
     def __init__(
@@ -57,37 +71,75 @@ class Forwarding:
     ) -> None:
         self._door = door
         self.exchange = exchange
-        self.service = service
+        self.service = self.target = service
         self.request_id = request_id
         self.deadline = deadline
         self.client_until = client_until  # the deadline that its client named
         self.revision = service.view.revision  # of the replica that has it, or had it last
+        self.tenant: Tenant | None = None  # whose quota it counts against
+        self.tenant_name = ""
+        self.hop_lines = b""  # tenant and priority, for the replica
+        self.session: bytes | None = None
+        self.trip: CacheTrip | None = None
         self.slot = 0
         self.ended = False
         self.held_s = 0.0
         self.holding_since: float | None = None
+        self.sent_at = 0.0
+        self.status, self.body = 0, b""  # of the answer that was sent
         self._sent = 0  # how many replicas have had it
         self._alone = False  # a replica died that had it: it shares no batch any more
-        self._computing = False
-        self._connection: ClientConnection | None = None
-        self._upstream: Upstream | None = None
+        self._attempts: list[Attempt] = []
         self._lost_from: Upstream | None = None
         self._head: bytes | None = None
-        self._sent_at = 0.0
+        self._fallbacks: Fallbacks | None = None
+
+    def now(self) -> float:
+        return self._door.now()
 
     # --- the way in -------------------------------------------------------------------------------------------------
 
+    def dispatch(self, now: float) -> None:
+        """To a replica; else to the fallback, or held. Refused where the best replica's queue is too long already."""
+        target = self.target
+        upstream = target.pick(now, other_than=self._lost_from, session=self.session)
+        if upstream is None:
+            if not self.service.view.fallback or not self._degrade(NoReplica("no replica is ready", retry_after_s=1)):
+                self._door.hold(self, now)
+            return
+        target_s = target.view.target_s
+        if target_s is not None and not self._sent and self._door.sheds(target):
+            aim = min(self.deadline, self.exchange.arrived + self.held_s + target_s)
+            over_s = target.wait_s(upstream, now) - (aim - now)
+            if over_s > 0:
+                self.refuse(Shed("every replica's queue is longer than its budget", retry_after_s=over_s))
+                return
+        self._try(upstream, now)
+
     def start(self, now: float) -> bool:
         """Gives it to a replica; False where none is there to take it."""
-        upstream = self.service.pick(now, other_than=self._lost_from)
+        upstream = self.target.pick(now, other_than=self._lost_from, session=self.session)
         if upstream is None:
             return False
-        self._computing = False
-        self._upstream = upstream
-        self.revision = upstream.endpoint.revision
-        upstream.outstanding += 1
-        upstream.acquire(self)
+        self._try(upstream, now)
         return True
+
+    def second(self, attempt: Attempt, now: float) -> bool:
+        """Sends it to another replica too, because `attempt` takes too long: the first answer wins. False where
+        nobody else is there, or it was done before."""
+        if self.ended or len(self._attempts) != 1 or self.deadline <= now:
+            return False
+        upstream = self.target.other(attempt.upstream, now)
+        if upstream is None:
+            return False
+        self._try(upstream, now)
+        return True
+
+    def _try(self, upstream: Upstream, now: float) -> None:
+        self.revision = upstream.endpoint.revision
+        attempt = Attempt(self, upstream)
+        self._attempts.append(attempt)
+        attempt.begin(now)
 
     def hold_until(self) -> float:
         """How long it may wait for a replica: its client's deadline, else as long as the service lets it wait; what a
@@ -105,98 +157,97 @@ class Forwarding:
             deadline = now + self.service.view.timeout_s
             self.deadline = deadline if self.client_until is None else min(deadline, self.client_until)
 
-    def on_connection(self, connection: ClientConnection) -> None:
-        self._connection = connection
+    def send(self, attempt: Attempt, connection: ClientConnection) -> None:
         now = self._door.now()
-        self._sent_at = now
+        self.sent_at = attempt.sent_at = now
         self._sent += 1
         exchange = self.exchange
         if self._head is None:
-            self._head = self._build_head()
+            self._head = request_head(exchange, self.request_id, self.hop_lines, self.tenant is not None, self._path())
         alone = b"plimsoll-alone: 1\r\n" if self._alone else b""
         head = self._head + encode_time_left(self.deadline - now) + alone + b"\r\n"
-        connection.send(head, exchange.body, self, head_only=exchange.method == "HEAD")
+        attempt.upstream.sent(attempt, self.deadline, now)
+        connection.send(head, exchange.body, attempt, head_only=exchange.method == "HEAD")
+        hedging = self.target.hedging
+        if hedging is not None and self._sent == 1:
+            hedging.sent(now)
+            delay_s = hedging.delay_s(now)
+            if delay_s is not None:
+                self._door.hedge_later(self, attempt, delay_s)
 
-    def _build_head(self) -> bytes:
-        exchange = self.exchange
-        target = f"{exchange.path}?{exchange.query}" if exchange.query else exchange.path
-        return b"%b %b HTTP/1.1\r\nhost: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b" % (
-            exchange.method.encode(),
-            target.encode("latin-1"),
-            exchange.header(b"host") or b"-",
-            len(exchange.body),
-            self.request_id,
-            request_lines(exchange.headers),
-        )
+    def hedge(self, attempt: Attempt) -> bool:
+        """`attempt` takes longer than usual: a copy to another replica, where one is free. Whether it was sent."""
+        hedging = self.target.hedging
+        if hedging is None or self.ended or self._attempts != [attempt]:
+            return False
+        now, target_s = self._door.now(), self.target.view.target_s
+        other = self.target.other(attempt.upstream, now)
+        if other is None:
+            return False
+        until = self.deadline if target_s is None else min(self.deadline, self.exchange.arrived + target_s)
+        if not hedging.allowed(other.load, until - now, now):
+            return False
+        self._try(other, now)
+        return True
 
-    # --- the way out ------------------------------------------------------------------------------------------------
+    def _path(self) -> str:
+        path = self.exchange.path
+        if self.target is not self.service:
+            asked, name = self.service.view.name, self.target.view.name
+            if path.startswith("/v2/models/"):
+                return f"/v2/models/{name}/infer"  # a version of the one asked is none of the other's
+            if path.startswith("/v1/models/"):
+                return path.replace(asked, name, 1)
+        return path
 
-    def on_interim(self, status: int) -> None:
-        if status == 102:
-            self._computing = True
+    # --- the way out: Attempt's calls -------------------------------------------------------------------------------
 
-    def on_response(self, status: int, headers: Headers, body: bytes) -> None:
-        upstream, connection = self._upstream, self._connection
-        assert upstream is not None
-        assert connection is not None
-        upstream.outstanding -= 1
-        self._connection = self._upstream = None
-        upstream.release(connection)
-        lines, said, timing = read_answer(headers)
-        outcome = _OUTCOMES.get(said) if said is not None else None
+    def answered(self, attempt: Attempt, status: int, headers: Headers, body: bytes) -> None:
+        lines, said, timing, load = read_answer(headers)
+        outcome = (_OUTCOMES.get(said) if said is not None else None) or outcome_of(status)
         if outcome is Outcome.REPLICA_LOST:
             # Its model process died, or it is about to end: the same as if the connection had broken.
-            self._lost(upstream, "the replica lost its model")
+            self.lost(attempt, "the replica lost its model")
             return
+        self._attempts.remove(attempt)
+        now = self._door.now()
+        upstream = attempt.upstream
+        upstream.report(load, now)
+        self.target.responded(upstream, outcome, now - attempt.sent_at, now)
         if self.exchange.method == "HEAD":
-            body = _as_long_as_said(headers)
-        self._answer(status, lines + upstream.revision_line, body, outcome or _outcome_of(status), timing)
-
-    def on_lost(self, reason: str, started: bool) -> None:
-        upstream, connection = self._upstream, self._connection
-        if upstream is None or connection is None:
-            return  # we closed it ourselves: the request has ended
-        upstream.outstanding -= 1
-        self._connection = self._upstream = None
-        upstream.release(connection)
-        self._lost(upstream, reason)
-
-    def on_unreachable(self, reason: str) -> None:
-        """No connection: nothing was sent, so nothing was computed. Costs the service no retry."""
-        upstream, door = self._upstream, self._door
-        assert upstream is not None
-        upstream.outstanding -= 1
-        self._upstream = None
-        self._lost_from = upstream
-        now = door.now()
-        if now >= self.deadline:
-            self.refuse(Expired(f"{reason}, and no time was left to try another"))
-        elif self.start(now):
-            door.retried(self.service)
+            body = as_long_as_said(headers)
+        answer = Answer(status, lines, body, outcome, timing, upstream.revision_line)
+        if outcome in DEGRADES:
+            if self._attempts:
+                return  # another replica has it, too, and may do better
+            self._fail(answer)
         else:
-            door.hold(self, now)
+            self.answer(answer)
 
-    # --- losses and ends --------------------------------------------------------------------------------------------
-
-    def _lost(self, upstream: Upstream, reason: str) -> None:
-        door, service = self._door, self.service
+    def lost(self, attempt: Attempt, reason: str) -> None:
+        self._attempts.remove(attempt)
+        door, target, upstream = self._door, self.target, attempt.upstream
         now = door.now()
         if upstream.avoid_until <= now:  # the first in a while: one line, however many requests it had
-            _log.warning("replica lost: %s", reason, extra=_about(service, upstream))
+            _log.warning("replica lost: %s", reason, extra=_about(target, upstream))
         upstream.avoid_until = now + _AVOID_S
+        target.responded(upstream, Outcome.REPLICA_LOST, now - attempt.sent_at, now)
+        if self._attempts:
+            self._alone = True
+            return
         decision = after_loss(
             attempt=self._sent,
-            started_computing=self._computing,
+            started_computing=attempt.computing,
             time_left_s=self.deadline - now,
-            budget_ok=service.retries.try_spend(now),
-            retry_allowed=service.view.retry,
+            budget_ok=target.retries.try_spend(now),
+            retry_allowed=target.view.retry,
             other_replicas=True,  # where no other is ready, it is held until one is
         )
         if isinstance(decision, GiveUp):
             if decision.quarantine:
                 digest = self.digest()
-                service.quarantine.add(digest, now)
-                _log.warning("body quarantined", extra=_about(service, upstream) | {"digest": digest.hex()})
+                target.quarantine.add(digest, now)
+                _log.warning("body quarantined", extra=_about(target, upstream) | {"digest": digest.hex()})
                 reason += "; so did the one before it, and requests with this body are refused for a while"
             if decision.outcome is Outcome.EXPIRED:
                 self.refuse(Expired(f"{reason}, and no time was left to try another"))
@@ -205,9 +256,62 @@ class Forwarding:
             return
         self._alone = decision.alone
         self._lost_from = upstream
-        door.retried(service)
+        door.retried(target)
         if not self.start(now):
             door.hold(self, now)
+
+    def unreachable(self, attempt: Attempt, reason: str) -> None:
+        """No connection: nothing was sent, so nothing was computed. Costs the service no retry."""
+        self._attempts.remove(attempt)
+        if self._attempts:
+            return
+        door = self._door
+        self._lost_from = attempt.upstream
+        now = door.now()
+        if now >= self.deadline:
+            self.refuse(Expired(f"{reason}, and no time was left to try another"))
+        elif self.start(now):
+            door.retried(self.target)
+        else:
+            door.hold(self, now)
+
+    # --- instead of the answer --------------------------------------------------------------------------------------
+
+    @property
+    def stale(self) -> Hit | None:
+        return None if self.trip is None else self.trip.stale
+
+    def service_named(self, name: str) -> Service | None:
+        return self._door.service_named(name)
+
+    def _degrade(self, failure: Failure) -> bool:
+        """Whether the fallback has taken over."""
+        if not self.service.view.fallback:
+            return False
+        if self._fallbacks is None:
+            self._fallbacks = Fallbacks(self, failure)
+        return self._fallbacks.take_over(self._door.now())
+
+    def turn_to(self, target: Service, upstream: Upstream, now: float) -> None:
+        """To a fallback service's replica."""
+        self._drop_attempts(now)
+        self.target = target
+        self._head, self._lost_from, self._sent, self._alone = None, None, 0, False
+        if self.holding_since is not None:
+            self.service.held.cancel(self)
+            self.holding_since = None
+        self._try(upstream, now)
+
+    def _fail(self, failure: Failure) -> None:
+        if self._degrade(failure):
+            return
+        first = failure if self._fallbacks is None else self._fallbacks.failure
+        if isinstance(first, Answer):
+            self.answer(first)
+        else:
+            self._refuse(first)
+
+    # --- ends -------------------------------------------------------------------------------------------------------
 
     def digest(self) -> bytes:
         return blake2b(self.exchange.body, digest_size=16).digest()
@@ -217,8 +321,10 @@ class Forwarding:
         if self.holding_since is not None:
             self.refuse(NoReplica("no replica became ready in time", retry_after_s=1))
             return
-        if self._upstream is not None:  # it was told the deadline, and had a grace: silent, or stopped
-            self._upstream.avoid_until = self._door.now() + _AVOID_S
+        now = self._door.now()
+        if now >= self.deadline:  # it was told the deadline, and had a grace: silent, or stopped
+            for attempt in self._attempts:
+                attempt.upstream.avoid_until = now + _AVOID_S
         self.refuse(Expired("the replica did not answer before the deadline"))
 
     def cancel(self) -> None:
@@ -229,51 +335,51 @@ class Forwarding:
     def refuse(self, error: RequestError) -> None:
         if self.ended:
             return
-        exchange = self.exchange
-        self._door.answer_error(exchange, error, self.request_id, self.revision)
+        if error.outcome in DEGRADES and not self.service.gone:
+            self._fail(error)
+            return
+        self._refuse(error)
+
+    def _refuse(self, error: RequestError) -> None:
+        self.status = self._door.answer_error(self.exchange, error, self.request_id, self.revision)
         self._end(error.outcome)
 
-    def _answer(self, status: int, lines: bytes, body: bytes, outcome: Outcome, timing: bytes) -> None:
-        held_s = self.held_s
-        where = gateway_timing(self._sent_at - self.exchange.arrived - held_s, timing, held_s)
+    def answer_cached(self, lines: bytes, body: bytes, age_s: float) -> None:
+        revision = b"plimsoll-revision: %b\r\n" % self.service.view.revision.encode()
+        self.answer(Answer(200, b"%bage: %d\r\n" % (lines, age_s), body, Outcome.CACHED, b"", revision))
+
+    def answer(self, answer: Answer) -> None:
+        outcome, held_s = answer.outcome, self.held_s
+        if outcome is Outcome.OK and self.target is not self.service:
+            outcome = Outcome.DEGRADED
+            answer.lines += DEGRADED_BY % f"Service/{self.target.view.name}".encode()
+        until = self.sent_at or self._door.now()
+        where = gateway_timing(until - self.exchange.arrived - held_s, answer.timing, held_s)
         self.exchange.respond(
-            status,
-            b"%bserver-timing: %b\r\nplimsoll-outcome: %b\r\nx-request-id: %b\r\n"
-            % (lines, where, outcome.encode(), self.request_id),
-            body,
+            answer.status,
+            b"%b%bserver-timing: %b\r\nplimsoll-outcome: %b\r\nx-request-id: %b\r\n"
+            % (answer.lines, answer.revision_line, where, outcome.encode(), self.request_id),
+            answer.body,
         )
+        self.status, self.body = answer.status, answer.body
+        trip = self.trip
+        if trip is not None and outcome is not Outcome.CACHED:
+            trip.answered(answer, outcome)
         self._end(outcome)
 
     def _end(self, outcome: Outcome) -> None:
         self.ended = True
-        upstream, connection = self._upstream, self._connection
-        self._connection = self._upstream = None
-        if upstream is not None:  # a replica still has it, or it waits for a connection
-            upstream.outstanding -= 1
-            if connection is not None:
-                upstream.discard(connection)
-            else:
-                upstream.give_up(self)
+        if self._attempts:
+            self._drop_attempts(self._door.now())
         self._door.ended(self, outcome)
+        if self.trip is not None:
+            self.trip.ended(outcome)
+
+    def _drop_attempts(self, now: float) -> None:
+        for attempt in self._attempts:
+            attempt.drop(now)
+        self._attempts.clear()
 
 
 def _about(service: Service, upstream: Upstream) -> dict[str, str]:
     return {"service": service.view.name, "replica": upstream.endpoint.replica}
-
-
-def _outcome_of(status: int) -> Outcome:
-    """For an upstream that doesn't say: any other server behind us."""
-    if status < 400:
-        return Outcome.OK
-    return {401: Outcome.UNAUTHORIZED, 403: Outcome.UNAUTHORIZED, 404: Outcome.NOT_FOUND, 413: Outcome.TOO_LARGE,
-            429: Outcome.THROTTLED, 503: Outcome.SHED, 504: Outcome.EXPIRED}.get(
-        status, Outcome.INVALID if status < 500 else Outcome.MODEL_ERROR
-    )  # fmt: skip
-
-
-def _as_long_as_said(headers: Headers) -> bytes:
-    """For the answer to HEAD: it has no body, and the length that it tells is the one that GET's would have."""
-    for name, value in headers:
-        if name == b"content-length" and value.isdigit() and int(value) <= _LARGEST_SAID:
-            return bytes(int(value))  # the kernel's zero pages, never touched
-    return b""

@@ -36,7 +36,8 @@ class Gateway:
         self.door = Door(settings, self._record, random)
         self.audit = AuditLog(Path(settings.audit), gateway=settings.name) if settings.audit else None
         if self.audit is not None:
-            self.audit.register(self._record.metrics)
+            self._record.count(self.audit)
+            self.door.audit = self.audit
         self._servers: list[HttpServer] = []
         self._version = 0
         self._stream = ControlStream(settings.control, self._take, self.report)
@@ -90,12 +91,12 @@ class Gateway:
             with suppress(asyncio.CancelledError):
                 await self._streaming
         await asyncio.gather(*(server.close(0) for server in self._servers))
-        self.door.close()
+        await self.door.close()
         if self.audit is not None:
             await asyncio.to_thread(self.audit.close)  # the last records wait for the disk
 
     def report(self) -> GatewayReport:
-        return GatewayReport(self._settings.name, self._version, self.door.reports())
+        return GatewayReport(self._settings.name, self._version, self.door.reports(), self.door.notes())
 
     def _take(self, snapshot: Snapshot) -> None:
         if snapshot.version:  # 0: a controller that has just begun and knows nothing yet; what we know stays

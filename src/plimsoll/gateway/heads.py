@@ -4,6 +4,8 @@ Clients and replicas repeat themselves, so a header's line is looked up by its n
 take 0.6 us where checking and building each costs 4.6.
 """
 
+from plimsoll.wire.http1 import Exchange
+
 Headers = list[tuple[bytes, bytes]]
 
 # RFC 9110 section 7.6.1, and what the next hop's own framing replaces.
@@ -19,7 +21,11 @@ _OURS = frozenset({b"host", b"x-request-id", b"grpc-timeout", b"x-envoy-upstream
 _NOT_FORWARDED = HOP_BY_HOP | _OURS
 _NOT_ANSWERED = HOP_BY_HOP | {
     b"server-timing", b"plimsoll-outcome", b"plimsoll-revision", b"endpoint-load-metrics", b"x-request-id", b"date",
+    b"plimsoll-degraded-by",
 }  # fmt: skip
+
+# A tenant's proof is for the gateway; a replica must not see it.
+CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 
 _REMEMBERED = 2048  # lines; full, the memory starts anew, so that no client can fill it or keep it useless
 _REMEMBERED_BYTES = 256  # longer ones are built each time: 2048 lines are half a megabyte at most
@@ -27,7 +33,7 @@ _REMEMBERED_BYTES = 256  # longer ones are built each time: 2048 lines are half 
 _NOT_REMEMBERED = frozenset(
     {
         b"x-request-id", b"plimsoll-deadline-ms", b"grpc-timeout", b"traceparent", b"tracestate", b"authorization",
-        b"cookie", b"set-cookie", b"etag", b"last-modified",
+        b"x-api-key", b"cookie", b"set-cookie", b"etag", b"last-modified",
     }
 )  # fmt: skip
 
@@ -60,20 +66,37 @@ class _Lines(dict[tuple[bytes, bytes], bytes]):
 
 # `plimsoll-*` headers are only a trusted hop's to set.
 _requests = _Lines(_NOT_FORWARDED, b"plimsoll-")
+_requests_of_tenants = _Lines(_NOT_FORWARDED | CREDENTIALS, b"plimsoll-")
 _answers = _Lines(_NOT_ANSWERED, None)
 
 
-def request_lines(headers: Headers) -> bytes:
+def request_head(exchange: Exchange, request_id: bytes, hop_lines: bytes, credentials: bool, path: str) -> bytes:
+    """The head for the replica, but for the time that is left. `credentials`: the client's proved a tenant, and end
+    here; `hop_lines`: what we say of it instead."""
+    target = f"{path}?{exchange.query}" if exchange.query else path
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b" % (
+        exchange.method.encode(),
+        target.encode("latin-1"),
+        exchange.header(b"host") or b"-",
+        len(exchange.body),
+        request_id,
+        hop_lines,
+        request_lines(exchange.headers, _requests_of_tenants if credentials else _requests),
+    )
+
+
+def request_lines(headers: Headers, lines: _Lines = _requests) -> bytes:
     """The client's header lines that the replica may see."""
     try:
-        return b"".join(map(_requests.__getitem__, headers))
+        return b"".join(map(lines.__getitem__, headers))
     except _Nominating:
-        return b"".join(map(_requests.__getitem__, _without_nominated(headers)))
+        return b"".join(map(lines.__getitem__, _without_nominated(headers)))
 
 
-def read_answer(headers: Headers) -> tuple[bytes, bytes | None, bytes]:
-    """The replica's header lines that the client may see; its `plimsoll-outcome`; its `server-timing`, all of it."""
-    lines, outcome, timing = b"", None, b""
+def read_answer(headers: Headers) -> tuple[bytes, bytes | None, bytes, bytes]:
+    """The replica's header lines that the client may see; its `plimsoll-outcome`; its `server-timing`, all of it; its
+    `endpoint-load-metrics`."""
+    lines, outcome, timing, load = b"", None, b"", b""
     try:
         for header in headers:
             name = header[0]
@@ -81,11 +104,13 @@ def read_answer(headers: Headers) -> tuple[bytes, bytes | None, bytes]:
                 timing = b"%b, %b" % (timing, header[1]) if timing else header[1]
             elif name == b"plimsoll-outcome":
                 outcome = header[1]
+            elif name == b"endpoint-load-metrics":
+                load = header[1]
             elif name != b"x-request-id":
                 lines += _answers[header]
     except _Nominating:
         return read_answer(_without_nominated(headers))
-    return lines, outcome, timing
+    return lines, outcome, timing, load
 
 
 def _without_nominated(headers: Headers) -> Headers:

@@ -6,6 +6,7 @@ from plimsoll.core.outcome import Outcome
 from plimsoll.core.snapshot import ServiceReport
 from plimsoll.gateway.service import Service
 from plimsoll.insight.window import WindowedCounts, WindowedSketch
+from plimsoll.telemetry.audit import AuditLog
 from plimsoll.telemetry.lag import LagMeter
 from plimsoll.telemetry.serving import GatewayMetrics, GatewayServiceMetrics
 
@@ -55,6 +56,9 @@ class ServiceRecord:
     def retried(self) -> None:
         self._metrics.retries.value += 1
 
+    def hedged(self) -> None:
+        self._metrics.hedges.value += 1
+
     def report(self, service: Service, now: float) -> ServiceReport:
         seconds = now - self._reported_at if self._reported_at is not None else 1.0
         if seconds >= _RATE_S:
@@ -76,10 +80,13 @@ class ServiceRecord:
 class Record:
     def __init__(self, tick_s: float) -> None:
         self._metrics = GatewayMetrics()
-        self.metrics = self._metrics.metrics
         self._lag = LagMeter(tick_s)
         self._door = self._metrics.service("", "")  # what found no service
         self.render = self._metrics.render
+        self.cache = self._metrics.cache
+
+    def count(self, audit: AuditLog) -> None:
+        audit.register(self._metrics.metrics)
 
     def of(self, service: Service, known: ServiceRecord | None) -> ServiceRecord:
         """The record of a service in its present view."""

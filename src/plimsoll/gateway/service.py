@@ -1,14 +1,26 @@
 """One service as this gateway keeps it from snapshot to snapshot: its replicas, who is held, what was counted."""
 
+import logging
+from collections.abc import Iterator
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from plimsoll.core.outcome import Outcome
 from plimsoll.core.snapshot import EndpointState, ServiceView
+from plimsoll.gateway.affinity import Affinity
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.upstream import Upstream
 from plimsoll.policy.admission.hold import HoldQueue
-from plimsoll.policy.routing import Quarantine, RetryBudget, TwoChoices
+from plimsoll.policy.degradation import reserve_s
+from plimsoll.policy.routing import Health, Hedging, LeastWait, Outliers, Quarantine, Rendezvous, RetryBudget
 from plimsoll.wire.http1 import Burst
+
+if TYPE_CHECKING:
+    from plimsoll.gateway.attempt import Attempt
+    from plimsoll.gateway.cache import ServiceCache
+
+_log = logging.getLogger(__name__)
+_ANSWER_S = 0.02  # before its deadline a request turns to its fallback: one slot of the deadline wheel
 
 
 class Service:
@@ -28,7 +40,12 @@ class Service:
         self.quarantine = Quarantine()
         self.in_flight = 0
         self.gone = False  # deleted: what its replicas have is answered, nobody gets anything new
-        self._choose = TwoChoices(random.randrange)
+        self.cache: ServiceCache | None = None
+        self.affinity: Affinity | None = None
+        self.hedging: Hedging | None = None
+        self.outliers = Outliers()
+        self._choose = LeastWait(random.random)
+        self._rendezvous = Rendezvous(())
         self.update(view)
 
     def update(self, view: ServiceView) -> None:
@@ -53,10 +70,28 @@ class Service:
             (self.ready if endpoint.state is EndpointState.READY else self.draining).append(upstream)
         for upstream in known.values():
             upstream.retire()
+        for upstream in self.upstreams.values():
+            upstream.watched = len(self.ready) > 1
+        self.outliers.keep(upstream.endpoint.replica for upstream in self.ready)
+        self._rendezvous = Rendezvous(upstream.endpoint.replica for upstream in self.ready)
+        self.affinity = None if view.affinity is None else Affinity(view.affinity)
+        self.hedging = (self.hedging or Hedging()) if view.hedging else None
 
-    def pick(self, now: float, *, other_than: Upstream | None = None) -> Upstream | None:
-        """The less loaded of two, from the first of these groups that has anybody: ready replicas; ready ones that
-        lately failed; draining ones; `other_than`, which lost the request. None: nobody can be reached."""
+    @property
+    def patience_s(self) -> float:
+        """How long after its deadline a request without an answer is ended; before it, where it has a fallback."""
+        fallback = self.view.fallback
+        if not fallback:
+            return self._settings.grace_s
+        most_s = self.view.timeout_s / 2
+        return -min(reserve_s(fallback, self.view.target_s or 0.0, _ANSWER_S), most_s)
+
+    # --- which replica ----------------------------------------------------------------------------------------------
+
+    def pick(self, now: float, *, other_than: Upstream | None = None, session: bytes | None = None) -> Upstream | None:
+        """The one with the shorter predicted wait of two (or its session's), from the first of these groups that has
+        anybody: ready replicas; ready ones that lately failed or are overdue; draining ones; `other_than`, which lost
+        the request. None: nobody can be reached."""
         ready = self.ready
         if len(ready) == 1:
             only = ready[0]
@@ -67,8 +102,58 @@ class Service:
             others = [up for up in self.draining if up is not other_than and up.down_until <= now]
             if not others:
                 return self._again(other_than, now)
-        candidates = [upstream for upstream in others if upstream.avoid_until <= now] or others
-        return candidates[self._choose.pick([upstream.outstanding for upstream in candidates])]
+        candidates = self._well(others, now) or others
+        if session is not None:
+            return self._of_session(session, candidates, now)
+        return candidates[self._choose.pick([upstream.load for upstream in candidates], now)]
+
+    def other(self, than: Upstream, now: float) -> Upstream | None:
+        """For a second copy of a request that `than` has."""
+        others = [upstream for upstream in self.ready if upstream is not than and upstream.down_until <= now]
+        candidates = self._well(others, now)
+        return candidates[self._choose.pick([up.load for up in candidates], now)] if candidates else None
+
+    def _well(self, upstreams: list[Upstream], now: float) -> list[Upstream]:
+        outliers = self.outliers
+        well = [up for up in upstreams if up.avoid_until <= now and not up.overdue.suspect(now)]
+        if outliers.quiet:
+            return well
+        return [up for up in well if outliers.usable(up.endpoint.replica, now, up.outstanding)]
+
+    def _of_session(self, session: bytes, candidates: list[Upstream], now: float) -> Upstream:
+        ready, target_s = self.ready, self.view.target_s
+        best = self._rendezvous.best(session, lambda index: ready[index] in candidates)
+        if best is not None:
+            wait_s = ready[best].load.predicted_wait(now)
+            if wait_s is None or target_s is None or wait_s < target_s:
+                return ready[best]
+        return candidates[self._choose.pick([upstream.load for upstream in candidates], now)]
+
+    def wait_s(self, upstream: Upstream, now: float) -> float:
+        """What a new request would wait at `upstream`, or at the best of all where that is too long; 0: unknown."""
+        waits = [up.load.predicted_wait(now) for up in self.ready] or [upstream.load.predicted_wait(now)]
+        return min(0.0 if wait is None else wait for wait in waits)
+
+    def responded(self, upstream: Upstream, outcome: Outcome, seconds: float, now: float) -> None:
+        """`upstream` answered with `outcome`, or lost the request, `seconds` after it was sent."""
+        if upstream.watched and self.outliers.observe(upstream.endpoint.replica, outcome, seconds, now):
+            for change in self.outliers.changes():
+                about = {"service": self.view.name, "replica": change.replica}
+                if change.health is Health.EJECTED:
+                    _log.warning("replica out for %.3g s: %s", change.for_s, change.reason, extra=about)
+                else:
+                    _log.info("replica in again: %s", change.reason, extra=about)
+        if self.hedging is not None:
+            self.hedging.observe(seconds, now)
+
+    def overdue(self, now: float) -> "Iterator[Attempt]":
+        """Attempts that take too long and may be made a second time elsewhere, each once."""
+        if len(self.ready) < 2:
+            return
+        for upstream in self.ready:
+            for attempt in upstream.overdue.overdue(now):
+                if self.view.retry and self.retries.try_spend(now):
+                    yield attempt
 
     def _again(self, upstream: Upstream | None, now: float) -> Upstream | None:
         if upstream is None or upstream.gone or upstream.down_until > now:

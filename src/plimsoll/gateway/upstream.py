@@ -1,15 +1,22 @@
-"""One replica as this gateway sees it: its connections, how much of ours it has in hand, whether it is worth a try."""
+"""One replica as this gateway sees it: its connections, its load, whether it is worth a try."""
 
 import asyncio
 import logging
+import re
 from collections import deque
 from time import monotonic
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from plimsoll.core.snapshot import Endpoint
+from plimsoll.policy.routing import Overdue, ReplicaLoad
 from plimsoll.wire.http1 import Burst, ClientConnection
 
+if TYPE_CHECKING:
+    from plimsoll.gateway.attempt import Attempt
+
 _log = logging.getLogger(__name__)
+# Of ORCA's `endpoint-load-metrics` in its text form: what a newcomer would wait, and what one more item costs.
+_LOAD = re.compile(rb"named_metrics\.wait_ms=([0-9.]+),named_metrics\.item_ms=([0-9.]+)")
 _CONNECT_S = 1.5  # an address that swallows packets must not keep requests; one lost SYN is sent again after 1 s
 _CONNECTING = 32  # attempts at once: a burst of thousands would overrun the replica's backlog
 # After a failed attempt nobody tries again for so long, twice as long each time. A replica that is being restarted is
@@ -26,16 +33,22 @@ class Waiter(Protocol):
 
 
 class Upstream:
-    """`outstanding` counts requests given to it and not yet ended, those that wait for a connection too."""
+    """`load` counts requests given to it and not yet ended, those that wait for a connection too. `watched`: whether
+    there are others, so that it matters when it is overdue."""
 
     __slots__ = (
-        "_burst", "_connecting", "_down_s", "_idle", "_max_connections", "_max_idle", "_open", "_tasks", "_unused",
-        "_waiting", "avoid_until", "down_until", "endpoint", "gone", "outstanding", "revision_line",
+        "_burst", "_connecting", "_down_s", "_idle", "_load", "_max_connections", "_max_idle", "_open", "_tasks",
+        "_unused", "_waiting", "avoid_until", "clock", "down_until", "endpoint", "gone", "load", "overdue",
+        "revision_line", "watched",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, *, max_idle: int, max_connections: int, burst: Burst | None = None) -> None:
         self._burst = burst
-        self.outstanding = 0
+        self.clock = monotonic
+        self.load = ReplicaLoad()
+        self.overdue: Overdue[Attempt] = Overdue()
+        self.watched = False
+        self._load = (b"", 0.0, 0.0)  # the last report as it came, and read
         # A replica that just died has nothing outstanding, so it would look like the best choice of all.
         self.avoid_until = 0.0  # it lost us a request, or kept one beyond its deadline: others go first
         self.down_until = 0.0  # it did not let us connect: nobody asks it
@@ -55,6 +68,42 @@ class Upstream:
         """What the newest snapshot says of it; the address stays."""
         self.endpoint = endpoint
         self.revision_line = b"plimsoll-revision: %b\r\n" % endpoint.revision.encode()
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    @property
+    def outstanding(self) -> int:
+        return self.load.outstanding
+
+    def begin(self, attempt: "Attempt", now: float) -> None:
+        load = self.load
+        if self.watched:
+            attempt.expected_s = load.expected_s(now)
+        load.sent(now)
+        self.acquire(attempt)
+
+    def sent(self, attempt: "Attempt", deadline: float, now: float) -> None:
+        if self.watched:
+            self.overdue.sent(attempt, attempt.expected_s, now, deadline)
+
+    def end(self, attempt: "Attempt", now: float, *, answered: bool = False) -> None:
+        self.load.ended(now, now - attempt.sent_at if answered else None)
+        if self.watched:
+            self.overdue.ended(attempt, now, answered=answered)
+
+    def report(self, load: bytes, now: float) -> None:
+        """`load`: the value of its `endpoint-load-metrics`, empty where it says nothing."""
+        raw, wait_s, item_s = self._load
+        if load != raw:
+            match = _LOAD.search(load)
+            if match is None:
+                return
+            wait_s, item_s = float(match[1]) / 1000, float(match[2]) / 1000
+            self._load = (load, wait_s, item_s)
+        if load:
+            self.load.report(wait_s, item_s, now)
+
+    # --- connections ------------------------------------------------------------------------------------------------
 
     def acquire(self, waiter: Waiter) -> None:
         """Leads to exactly one call of `waiter`, at once where a connection is idle."""

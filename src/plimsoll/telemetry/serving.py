@@ -87,14 +87,14 @@ class ReplicaMetrics:
 class GatewayServiceMetrics:
     """A gateway's cells for one service, looked up once and kept with its route."""
 
-    __slots__ = ("_observe", "held", "in_flight", "outcomes", "retries")
+    __slots__ = ("_observe", "hedges", "held", "in_flight", "outcomes", "retries")
 
     def __init__(
-        self, service: str, revision: str, both: _Requests, retries: Cell, held: Cell, in_flight: Cell
+        self, service: str, revision: str, both: _Requests, retries: Cell, hedges: Cell, held: Cell, in_flight: Cell
     ) -> None:
         self.outcomes = {outcome: both.total.labels(service, revision, str(outcome)) for outcome in Outcome}
         self._observe = both.seconds.labels(service, revision).observe
-        self.retries, self.held, self.in_flight = retries, held, in_flight
+        self.retries, self.hedges, self.held, self.in_flight = retries, hedges, held, in_flight
 
     def ended(self, outcome: Outcome, total_s: float) -> None:
         """One request ended."""
@@ -119,6 +119,9 @@ class GatewayMetrics:
         self._both = _Requests(metrics)
         self._retries = metrics.counter(
             "plimsoll_retries_total", "Requests sent to a second replica.", ("service",), unit="requests"
+        )
+        self._hedges = metrics.counter(
+            "plimsoll_hedges_total", "Copies sent because the first replica was slower than usual.", ("service",)
         )
         self._held = metrics.gauge(
             "plimsoll_held_requests", "Requests that wait for a first replica.", ("service",), unit="requests"
@@ -146,7 +149,7 @@ class GatewayMetrics:
     def service(self, name: str, revision: str) -> GatewayServiceMetrics:
         made = self._services.get((name, revision))
         if made is None:
-            cells = [family.labels(name) for family in (self._retries, self._held, self._in_flight)]
+            cells = [family.labels(name) for family in (self._retries, self._hedges, self._held, self._in_flight)]
             made = self._services[name, revision] = GatewayServiceMetrics(name, revision, self._both, *cells)
         return made
 
@@ -167,7 +170,7 @@ class GatewayMetrics:
             return
         for key in [key for key in self._services if key[0] == name]:
             del self._services[key]
-        mine = (self._retries, self._held, self._in_flight, self._endpoints, *self._cache)
+        mine = (self._retries, self._hedges, self._held, self._in_flight, self._endpoints, *self._cache)
         for family in (both.total, both.seconds, *mine):
             family.forget(name)
 

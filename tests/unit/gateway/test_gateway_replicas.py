@@ -21,7 +21,7 @@ def service_of(*names, seed=1):
 def test_the_less_loaded_of_two():
     service = service_of("a", "b", "c")
     a, b, c = service.ready
-    a.outstanding, b.outstanding, c.outstanding = 5, 1, 3
+    a.load.outstanding, b.load.outstanding, c.load.outstanding = 5, 1, 3
     picked = Counter(service.pick(0.0).endpoint.replica for _ in range(300))
     assert picked["a"] == 0
     assert picked["b"] > picked["c"] > 0

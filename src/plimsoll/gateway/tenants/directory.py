@@ -47,6 +47,11 @@ class Directory:
         self._leasing: Leasing | None = None
         self._problems: list[str] = []
 
+    @property
+    def empty(self) -> bool:
+        """There are no tenants at all."""
+        return not self._tenants
+
     def take(self, snapshot: Snapshot) -> None:
         """The snapshot's tenants, from now on. Requests under way keep the tenant they came with."""
         self._lease(snapshot.limits)

@@ -1,0 +1,99 @@
+"""A request's way past the cache: look → a fresh answer, or lead, or follow who computes the same already.
+
+What becomes of the followers when their leader ends is `policy.caching.landing`; this file carries it out.
+"""
+
+from typing import TYPE_CHECKING
+
+from plimsoll.core.outcome import Outcome
+from plimsoll.gateway.answer import Answer
+from plimsoll.gateway.cache import CacheKey, Hit, ServiceCache
+from plimsoll.policy.caching import Landing, landing
+
+if TYPE_CHECKING:
+    from plimsoll.gateway.forwarding import Forwarding
+
+
+def begin_trip(forwarding: "Forwarding", cache: ServiceCache, now: float) -> bool:
+    """False where this request is to be dispatched at once. One whose client wants a new answer (`no-cache`) follows
+    nobody either; what it gets is kept all the same."""
+    ask = cache.key(forwarding.exchange, forwarding.tenant_name, forwarding.service.view.revision)
+    if ask is None:
+        return False
+    trip = forwarding.trip = CacheTrip(forwarding, cache, ask)
+    if not ask.may_read:
+        return False
+    cache.lookup(ask, now, trip.found)
+    return True
+
+
+class CacheTrip:
+    """`stale`: what the cache holds that is no longer fresh, for a StaleCache fallback."""
+
+    __slots__ = ("_answer", "_ask", "_cache", "_forwarding", "_in_flight", "_leads", "stale")
+
+    def __init__(self, forwarding: "Forwarding", cache: ServiceCache, ask: CacheKey) -> None:
+        self._forwarding = forwarding
+        self._cache = cache
+        self._ask = ask
+        self._in_flight = False  # it leads, or follows
+        self._leads = False
+        self._answer: Answer | None = None
+        self.stale: Hit | None = None
+
+    def found(self, hit: Hit | None) -> None:
+        forwarding = self._forwarding
+        if forwarding.ended:
+            return
+        if hit is not None and hit.fresh:
+            forwarding.answer_cached(hit.lines, hit.body, hit.age_s)
+            return
+        self.stale = hit
+        self._in_flight = True
+        if self._cache.flights.join(self._ask.key, forwarding):
+            self.lead(forwarding.now())
+
+    def lead(self, now: float) -> None:
+        self._leads = True
+        self._forwarding.dispatch(now)
+
+    def go_alone(self) -> None:
+        self._in_flight = False
+        self._forwarding.dispatch(self._forwarding.now())
+
+    def follow(self, answer: Answer) -> None:
+        """Its leader's answer."""
+        self._in_flight = False
+        self._forwarding.answer_cached(answer.lines, self._cache.answer(self._ask, answer.body), 0.0)
+
+    def answered(self, answer: Answer, outcome: Outcome) -> None:
+        """A replica's answer, before `ended`."""
+        if outcome is not Outcome.OK:
+            return
+        forwarding = self._forwarding
+        if self._cache.store(
+            self._ask, forwarding.revision, answer.status, answer.lines, answer.body, forwarding.now()
+        ):
+            self._answer = answer
+
+    def ended(self, outcome: Outcome) -> None:
+        if not self._in_flight:
+            return
+        self._in_flight = False
+        key, flights, forwarding = self._ask.key, self._cache.flights, self._forwarding
+        if not self._leads:
+            flights.leave(key, forwarding)
+            return
+        answer = self._answer
+        match landing(outcome, answer is not None):
+            case Landing.SHARE:
+                assert answer is not None
+                for follower in flights.done(key):
+                    follower.trip.follow(answer)
+            case Landing.PROMOTE:
+                leader = flights.promote(key)
+                if leader is not None and leader.trip is not None:
+                    leader.trip.lead(leader.now())
+            case Landing.RELEASE:
+                for follower in flights.done(key):
+                    follower.trip.go_alone()

@@ -1,0 +1,70 @@
+"""What one request gets instead of its answer: carries out its `FallbackPlan`, and keeps the first failure."""
+
+from typing import Protocol
+
+from plimsoll.core.errors import RequestError
+from plimsoll.core.outcome import Outcome
+from plimsoll.core.snapshot import FallbackType, FallbackView
+from plimsoll.gateway.answer import Answer
+from plimsoll.gateway.cache import Hit
+from plimsoll.gateway.service import Service
+from plimsoll.gateway.upstream import Upstream
+from plimsoll.policy.degradation import FallbackPlan
+
+Failure = RequestError | Answer
+DEGRADED_BY = b"plimsoll-degraded-by: %b\r\n"  # StaleCache, Static or Service/NAME
+
+
+class Owner(Protocol):
+    """The request."""
+
+    service: Service
+    target: Service
+    deadline: float
+
+    @property
+    def stale(self) -> Hit | None: ...
+
+    def service_named(self, name: str) -> Service | None: ...
+
+    def turn_to(self, target: Service, upstream: Upstream, now: float) -> None: ...
+
+    def answer(self, answer: Answer) -> None: ...
+
+
+class Fallbacks:
+    """`failure`: what became of the service that was asked, not of its fallbacks."""
+
+    __slots__ = ("_owner", "_plan", "failure")
+
+    def __init__(self, owner: Owner, failure: Failure) -> None:
+        self._owner = owner
+        self._plan = FallbackPlan(owner.service.view.fallback)
+        self.failure = failure
+
+    def take_over(self, now: float) -> bool:
+        """False: there is nothing left to try."""
+        owner, plan = self._owner, self._plan
+        if owner.target is not owner.service:
+            plan.first(owner.target.view.fallback)
+        stale = owner.stale
+        age_s = None if stale is None else stale.age_s
+        while (step := plan.next(stale_age_s=age_s, time_left_s=owner.deadline - now)) is not None:
+            if step.type is not FallbackType.SERVICE:
+                owner.answer(_made(step, stale))
+                return True
+            target = owner.service_named(step.service)
+            upstream = None if target is None else target.pick(now)
+            if target is not None and upstream is not None:
+                owner.turn_to(target, upstream, now)
+                return True
+        return False
+
+
+def _made(step: FallbackView, stale: Hit | None) -> Answer:
+    if step.type is FallbackType.STATIC:
+        lines, body = b"content-type: %b\r\n" % step.content_type.encode(), step.body.encode()
+    else:
+        assert stale is not None  # the plan was told its age
+        lines, body = b"%bage: %d\r\n" % (stale.lines, stale.age_s), stale.body
+    return Answer(200, lines + DEGRADED_BY % step.type.encode(), body, Outcome.DEGRADED)

@@ -1,0 +1,183 @@
+"""Answers from the cache, one computation for all who ask the same, stale answers where the model can't give one."""
+
+import asyncio
+
+from tests.support.gateway_host import OK_LINES, GatewayHost, answer, later, ok, silent, until, view
+
+from plimsoll.core.snapshot import CacheView, FallbackType, FallbackView, TenantView
+
+CACHE = CacheView(ttl_s=60.0, max_bytes=2**20)
+
+
+def counting(replica, exchange):
+    exchange.respond(200, OK_LINES, b"%d" % len(replica.requests))
+
+
+def test_the_second_time_the_model_is_not_asked(play):
+    async def main():
+        async with GatewayHost() as host:
+            a = await host.replica("a", counting)
+            host.serve(view("mood", a, cache=CACHE))
+            first, second, other = [await host.post(body=body) for body in (b"[1]", b"[1]", b"[2]")]
+            assert (first.body, first.outcome) == (b"1", "ok")
+            assert (second.body, second.outcome, second["age"]) == (b"1", "cached", "0")
+            assert second["content-type"] == "application/json"
+            assert second["plimsoll-revision"] == first["plimsoll-revision"] == "mood-1111111"
+            assert second.timing["gateway"] < 0.05
+            assert other.outcome == "ok"
+            assert host.metric("plimsoll_cache_hits_total", service="mood") == 1
+            assert host.metric("plimsoll_cache_misses_total", service="mood") == 2
+
+    play(main())
+
+
+def test_a_new_revision_never_answers_from_the_old_ones(play):
+    async def main():
+        async with GatewayHost() as host:
+            a = await host.replica("a", counting)
+            host.serve(view("mood", a, cache=CACHE))
+            await host.post()
+            host.serve(view("mood", a, revision="mood-2222222", cache=CACHE))
+            assert (await host.post()).outcome == "ok"
+            assert (await host.post()).outcome == "cached"
+
+    play(main())
+
+
+def test_purged_by_a_new_epoch_and_closed_with_its_key(play):
+    async def main():
+        async with GatewayHost() as host:
+            a = await host.replica("a", counting)
+            host.serve(view("mood", a, cache=CACHE))
+            await host.post()
+            host.serve(view("mood", a, cache=CacheView(60.0, 2**20, epoch=1)))
+            assert (await host.post()).outcome == "ok"
+            host.serve(view("mood", a))
+            assert (await host.post()).outcome == "ok"
+            assert (await host.post()).outcome == "ok"
+
+    play(main())
+
+
+def test_ten_at_once_compute_once(play):
+    async def main():
+        async with GatewayHost() as host:
+            go = asyncio.Event()
+            a = await host.replica("a", later(ok, go))
+            host.serve(view("mood", a, cache=CACHE))
+            asked = [host.asking(body=b"[7]") for _ in range(10)]
+            await until(lambda: host.door.in_flight == 10)
+            go.set()
+            answers = await asyncio.gather(*asked)
+            assert sorted(got.outcome for got in answers) == ["cached"] * 9 + ["ok"]
+            assert {got.body for got in answers} == {b"[7]"}
+            assert len(a.requests) == 1
+
+    play(main())
+
+
+def test_the_leader_leaves_and_the_next_one_leads(play):
+    async def main():
+        async with GatewayHost() as host:
+            a = await host.replica("a", silent)
+            host.serve(view("mood", a, cache=CACHE))
+            leader = await host.client()
+            leader.send("POST", host.PATH, b"[7]")
+            await a.got(1)
+            followers = [host.asking(body=b"[7]") for _ in range(3)]
+            await until(lambda: host.door.in_flight == 4)
+            a.script = ok
+            await host.leave(leader)
+            answers = await asyncio.gather(*followers)
+            assert sorted(got.outcome for got in answers) == ["cached", "cached", "ok"]
+            assert len(a.requests) == 2
+
+    play(main())
+
+
+def test_a_follower_has_its_own_deadline(play):
+    async def main():
+        async with GatewayHost() as host:
+            go = asyncio.Event()
+            a = await host.replica("a", later(ok, go))
+            host.serve(view("mood", a, cache=CACHE))
+            leader = host.asking(body=b"[7]")
+            await a.got(1)
+            hurried = await host.post(body=b"[7]", headers=[("plimsoll-deadline-ms", "30")])
+            assert hurried.outcome == "expired"
+            go.set()
+            assert (await leader).outcome == "ok"
+
+    play(main())
+
+
+def test_the_leader_is_refused_and_nobody_hangs(play):
+    async def main():
+        async with GatewayHost() as host:
+            go = asyncio.Event()
+            a = await host.replica("a", later(answer(503, "shed"), go))
+            host.serve(view("mood", a, cache=CACHE))
+            asked = [host.asking(body=b"[7]") for _ in range(5)]
+            await until(lambda: host.door.in_flight == 5)
+            go.set()
+            assert {got.outcome for got in await asyncio.gather(*asked)} == {"shed"}
+            assert (await host.post(body=b"[7]")).outcome == "shed"  # nothing of it was kept
+
+    play(main())
+
+
+def test_stale_is_better_than_nothing(play):
+    async def main():
+        async with GatewayHost() as host:
+            now = [host.door.now()]
+            host.door.now = lambda: now[0]
+            a = await host.replica("a", counting)
+            stale = FallbackView(FallbackType.STALE_CACHE, max_age_s=600.0)
+            cache = CacheView(ttl_s=1.0, max_bytes=2**20, stale_s=600.0)
+            host.serve(view("mood", a, cache=cache, fallback=(stale,), timeout_s=1000.0))
+            await host.post(body=b"[1]")
+            now[0] += 100.0
+            a.script = answer(503, "shed")
+            got = await host.post(body=b"[1]")
+            assert (got.status, got.body, got.outcome) == (200, b"1", "degraded")
+            assert (got["plimsoll-degraded-by"], got["age"]) == ("StaleCache", "100")
+            assert (await host.post(body=b"[2]")).outcome == "shed"  # never seen
+            now[0] += 600.0
+            assert (await host.post(body=b"[1]")).outcome == "shed"  # too old
+
+    play(main())
+
+
+def test_no_cache_asks_the_model_and_no_store_leaves_nothing(play):
+    async def main():
+        async with GatewayHost() as host:
+            a = await host.replica("a", counting)
+            host.serve(view("mood", a, cache=CACHE))
+            await host.post(headers=[("cache-control", "no-store")])
+            assert (await host.post()).outcome == "ok"
+            assert (await host.post(headers=[("cache-control", "no-cache")])).body == b"3"
+            assert (await host.post()).body == b"3"  # what no-cache brought is kept
+
+    play(main())
+
+
+def test_tenants_do_not_see_each_others_answers(play):
+    async def main():
+        async with GatewayHost() as host:
+            a = await host.replica("a", counting)
+            tenants = [TenantView(name, {"k": "sha256:" + _digest(f"plm_{name}")}) for name in ("red", "blue")]
+            host.serve(view("mood", a, cache=CACHE), tenants=tenants)
+            for name in ("red", "blue"):
+                assert (await host.post(headers=[("x-api-key", f"plm_{name}")])).outcome == "ok"
+            assert (await host.post(headers=[("x-api-key", "plm_red")])).outcome == "cached"
+            host.serve(view("mood", a, cache=CacheView(60.0, 2**20, per_tenant=False)), tenants=tenants)
+            assert (await host.post(headers=[("x-api-key", "plm_red")])).outcome == "ok"
+            assert (await host.post(headers=[("x-api-key", "plm_blue")])).outcome == "cached"
+
+    play(main())
+
+
+def _digest(key):
+    from hashlib import sha256
+
+    return sha256(key.encode()).hexdigest()

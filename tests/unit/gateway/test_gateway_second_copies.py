@@ -1,0 +1,192 @@
+"""Replicas that are slow, stopped or full: who gets a request, and who gets it a second time."""
+
+import asyncio
+
+from tests.support.gateway_host import GatewayHost, answer, later, loaded, ok, silent, until, view
+
+from plimsoll.core.snapshot import AffinityType, AffinityView
+
+
+async def settle(host, replicas, rounds=10):
+    """Every replica has answered, so that its usual time is known."""
+    for _ in range(rounds):
+        await asyncio.gather(*(host.post() for _ in range(4)))
+    assert all(replica.requests for replica in replicas)
+
+
+def test_an_overdue_request_is_sent_a_second_time_and_the_first_answer_wins(play):
+    async def main():
+        async with GatewayHost() as host:
+            a, b = [await host.replica(name, loaded(1.0)) for name in "ab"]
+            host.serve(view("mood", a, b))
+            await settle(host, [a, b])
+            a.script = silent  # stopped: it takes requests and says nothing
+            served = len(b.requests)
+            answers = await asyncio.gather(*(host.post(body=b"[2]") for _ in range(8)))
+            assert {got.outcome for got in answers} == {"ok"}
+            await until(lambda: host.service().upstreams["a"].outstanding == 0)
+            assert len(b.requests) - served == 8  # each was answered there, once
+            # Nothing more goes to the one that stands still.
+            stopped = len(a.requests)
+            for _ in range(20):
+                await host.post()
+            assert len(a.requests) == stopped
+
+    play(main())
+
+
+def test_a_replica_that_answers_again_is_used_again(play):
+    async def main():
+        async with GatewayHost() as host:
+            go = asyncio.Event()
+            a, b = [await host.replica(name, loaded(1.0)) for name in "ab"]
+            host.serve(view("mood", a, b, retry=False))
+            await settle(host, [a, b])
+            a.script = later(ok, go)
+            asked = [host.asking() for _ in range(8)]
+            await until(lambda: host.service().upstreams["a"].overdue.suspect(host.door.now()))
+            go.set()
+            await asyncio.gather(*asked)
+            a.script = loaded(1.0)
+            before = len(a.requests)
+            for _ in range(40):
+                await host.post()
+            assert len(a.requests) > before
+
+    play(main())
+
+
+def test_without_retry_nothing_is_sent_twice(play):
+    async def main():
+        async with GatewayHost() as host:
+            a, b = [await host.replica(name, loaded(1.0)) for name in "ab"]
+            host.serve(view("mood", a, b, retry=False, timeout_s=0.3))
+            await settle(host, [a, b])
+            a.script = b.script = silent
+            sent = len(a.requests) + len(b.requests)
+            assert (await host.post()).outcome == "expired"
+            assert len(a.requests) + len(b.requests) == sent + 1
+
+    play(main())
+
+
+def test_a_hedged_request_takes_the_sooner_answer(play):
+    async def main():
+        async with GatewayHost() as host:
+            a, b = [await host.replica(name, loaded(0.0, 0.01)) for name in "ab"]
+            host.serve(view("mood", a, b, hedging=True, target_s=1.0))
+            await settle(host, [a, b], 26)  # a hundred responses are enough to know what is usual
+            before = host.metric("plimsoll_hedges_total", service="mood")
+            a.script = b.script = silent
+            asked = host.asking()
+            await until(lambda: host.metric("plimsoll_hedges_total", service="mood") == before + 1)
+            a.script = b.script = ok
+            first = next(replica for replica in (a, b) if len(replica.requests) > 0)
+            for replica in (a, b):
+                for exchange in replica.requests:
+                    if not exchange.answered:
+                        ok(replica, exchange)
+                        break
+            assert (await asked).outcome == "ok"
+            assert first.requests
+
+    play(main())
+
+
+def test_the_least_predicted_wait_wins(play):
+    async def main():
+        async with GatewayHost() as host:
+            full, free = await host.replica("full", loaded(80.0, 1.0)), await host.replica("free", loaded(0.0, 1.0))
+            host.serve(view("mood", full, free))
+            await settle(host, [full, free])
+            before = len(full.requests)
+            for _ in range(20):
+                await host.post()
+            assert len(full.requests) == before
+
+    play(main())
+
+
+def test_what_every_queue_would_keep_too_long_is_shed_here(play):
+    async def main():
+        async with GatewayHost() as host:
+            a = await host.replica("a", loaded(500.0))
+            host.serve(view("mood", a, target_s=0.1))
+            assert (await host.post()).outcome == "ok"  # nothing was known of it
+            got = await host.post()
+            assert (got.status, got.outcome, got["retry-after"]) == (503, "shed", "1")
+            assert len(a.requests) == 1
+
+    play(main())
+
+
+def test_a_report_is_forgotten_after_a_second(play):
+    async def main():
+        async with GatewayHost() as host:
+            now = [100.0]
+            a = await host.replica("a", loaded(5000.0))
+            host.serve(view("mood", a, target_s=0.1))
+            await host.post()
+            assert (await host.post()).outcome == "shed"
+            upstream = host.service().upstreams["a"]
+            now = host.door.now()
+            assert upstream.load.predicted_wait(now + 0.9) > 0.1
+            assert upstream.load.predicted_wait(now + 1.1) is None
+            assert host.service().wait_s(upstream, now + 1.1) == 0.0  # unknown: it is tried
+
+    play(main())
+
+
+def test_sessions_stay_with_their_replica(play):
+    async def main():
+        async with GatewayHost() as host:
+            replicas = [await host.replica(name) for name in "abcd"]
+            affinity = AffinityView(AffinityType.HEADER, "x-user")
+            host.serve(view("mood", *replicas, affinity=affinity))
+            homes = {}
+            for user in range(40):
+                seen = set()
+                for _ in range(3):
+                    before = {replica.name: len(replica.requests) for replica in replicas}
+                    await host.post(headers=[("x-user", f"u{user}")])
+                    seen |= {one.name for one in replicas if len(one.requests) > before[one.name]}
+                assert len(seen) == 1
+                homes[user] = seen.pop()
+            assert len(set(homes.values())) == 4
+            host.serve(view("mood", *replicas[:3], affinity=affinity))
+            for user, home in homes.items():
+                before = {replica.name: len(replica.requests) for replica in replicas}
+                await host.post(headers=[("x-user", f"u{user}")])
+                (now_at,) = {one.name for one in replicas if len(one.requests) > before[one.name]}
+                assert now_at == home or home == "d"  # only those of the one that left move
+
+    play(main())
+
+
+def test_a_session_in_a_cookie(play):
+    async def main():
+        async with GatewayHost() as host:
+            replicas = [await host.replica(name) for name in "ab"]
+            host.serve(view("mood", *replicas, affinity=AffinityView(AffinityType.COOKIE, "sid")))
+            for _ in range(10):
+                await host.post(headers=[("cookie", "a=b; sid=42")])
+            assert sorted(len(replica.requests) for replica in replicas) == [0, 10]
+
+    play(main())
+
+
+def test_a_replica_that_fails_while_its_peers_do_well_is_let_alone(play):
+    async def main():
+        async with GatewayHost() as host:
+            bad = await host.replica("bad", answer(500, "model_error"))
+            good = await host.replica("good")
+            host.serve(view("mood", bad, good))
+            for _ in range(60):
+                await host.post()
+            assert len(bad.requests) < 25
+            before = len(bad.requests)
+            for _ in range(20):
+                await host.post()
+            assert len(bad.requests) - before <= 1
+
+    play(main())

@@ -157,9 +157,9 @@ def schema() -> None:
     \b
       # yaml-language-server: $schema=plimsoll.schema.json
     """
-    from plimsoll.spec import schema_text
+    from plimsoll.spec import editor_schema_text
 
-    print(schema_text().rstrip("\n"))
+    print(editor_schema_text().rstrip("\n"))
 
 
 def run_examples(

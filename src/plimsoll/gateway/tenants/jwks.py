@@ -102,7 +102,8 @@ class KeySet:
             self._tried_at = self._now()
             self._settle()
             try:
-                await asyncio.wait_for(self._wanted.wait(), RETRY_S if self.problem else REFRESH_S)
+                async with asyncio.timeout(RETRY_S if self.problem else REFRESH_S):
+                    await self._wanted.wait()
             except TimeoutError:
                 if self._pending is None:
                     self._pending, self._waiters = asyncio.get_running_loop().create_future(), 0

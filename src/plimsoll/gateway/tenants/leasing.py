@@ -32,6 +32,7 @@ class Leasing:
         self._buckets: list[tuple[str, str, LeasedBucket]] = []
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     def use(self, quotas: Mapping[str, TenantQuota]) -> None:
         self._buckets = [
@@ -48,16 +49,18 @@ class Leasing:
         self._woken.set()
 
     def close(self) -> None:
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
 
     async def _run(self) -> None:
         try:
-            while True:
+            while not self._closed:  # a client library may swallow a cancellation, too
                 await self._round()
                 await asyncio.sleep(_SPACING_S if self.degraded is None else _HEARTBEAT_S)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), _HEARTBEAT_S)
+                    async with asyncio.timeout(_HEARTBEAT_S):  # wait_for swallows a cancellation, before Python 3.12
+                        await self._woken.wait()
         finally:
             if self._leases is not None:
                 with suppress(Exception):

@@ -57,7 +57,7 @@ class SingleFlight(Generic[_Key, _Waiter]):
             self._flights[key] = {waiter: None}
             return True
         flight[waiter] = None
-        return next(iter(flight)) is waiter  # a leader that joins again still leads
+        return next(iter(flight)) == waiter  # a leader that joins again still leads
 
     def done(self, key: _Key) -> list[_Waiter]:
         """The flight has landed: its followers, in order of coming, none of them waiting any more."""
@@ -84,7 +84,7 @@ class SingleFlight(Generic[_Key, _Waiter]):
         flight = self._flights.get(key)
         if flight is None or waiter not in flight:
             return None
-        if next(iter(flight)) is waiter:
+        if next(iter(flight)) == waiter:
             return self.promote(key)
         del flight[waiter]
         return None

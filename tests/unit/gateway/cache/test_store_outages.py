@@ -1,4 +1,4 @@
-"""Redis and Memcached killed, frozen, deaf, wrong and full of garbage: each is a miss, told once, and never an error."""
+"""Redis and Memcached killed, frozen, deaf, full of garbage: each is a miss, told once, and never an error."""
 
 import asyncio
 import logging

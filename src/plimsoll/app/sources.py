@@ -62,7 +62,10 @@ def documents(paths: Sequence[Path]) -> list[tuple[str, Path]]:
 
 
 def choose_services(services: list["ModelService"], name: str | None) -> list["ModelService"]:
-    """Those called `name`, or all. Raises UserError naming the nearest where there is none of that name."""
+    """Those called `name`, or all. Raises UserError naming the nearest where there is none of that name, and for files
+    of tenants alone."""
+    if not services:
+        raise UserError("there is no service in the files; expected a document with kind: ModelService")
     if name is None:
         return services
     chosen = [service for service in services if service.name == name]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll.app.sources import documents, service_files
+from plimsoll.app.sources import choose_services, documents, service_files
 from plimsoll.app.try_line import try_line
 from plimsoll.core.errors import UserError
 from plimsoll.spec import load_file
@@ -87,3 +87,13 @@ def test_examples_give_their_first_input(line):
 def test_without_a_body_the_metadata_answers(line):
     assert line() == "curl localhost:8080/v2/models/mood"
     assert line("not json") == "curl localhost:8080/v2/models/mood"
+
+
+def test_a_file_of_tenants_alone_has_nothing_to_serve(tmp_path):
+    (tmp_path / "tenants.yaml").write_text(
+        "apiVersion: plimsoll.dev/v1alpha1\nkind: Tenant\nmetadata: {name: shop}\n"
+        "spec: {auth: {certificates: [{subject: CN=shop}]}}\n"
+    )
+    for name in (None, "mood"):
+        with pytest.raises(UserError, match="no service in the files; expected a document with kind: ModelService"):
+            choose_services(load_file(tmp_path / "tenants.yaml"), name)

@@ -30,6 +30,6 @@ def tensor(name, data="[1,2]", more=""):
     return f'{{"name":"{name}","shape":[1,2],"datatype":"FP32"{more},"data":{data}}}'
 
 
-def infer(*tensors, id=None, more="", path="/v2/models/mood/infer"):
-    start = "" if id is None else f'"id":"{id}",'
+def infer(*tensors, request_id=None, more="", path="/v2/models/mood/infer"):
+    start = "" if request_id is None else f'"id":"{request_id}",'
     return post(f'{{{start}"inputs":[{",".join(tensors)}]{more}}}'.encode(), path=path)

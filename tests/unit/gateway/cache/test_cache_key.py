@@ -124,7 +124,8 @@ def test_only_the_named_members_count_on_a_route_of_the_users_own():
     assert only(post(b'{"text": "bad", "text": "good"}'), inputs=("text",)) == one
 
 
-@pytest.mark.parametrize("body", [b"", b"text", b"7", b'"good"', b"[]", b"[1]", b'{"txt": "good"}', b'[{"text": 1}, {}]',
+@pytest.mark.parametrize("body", [b"", b"text", b"7", b'"good"', b"[]", b"[1]", b'{"txt": "good"}',
+                                  b'[{"text": 1}, {}]',
                                   b'{"text": "good"', b"\xff", b"[" * 100_000,
                                   b'{"text":"' + b"x" * LARGEST_CHOSEN + b'"}'])  # fmt: skip
 def test_a_body_without_the_named_inputs_has_no_key(body):
@@ -132,8 +133,8 @@ def test_a_body_without_the_named_inputs_has_no_key(body):
 
 
 def test_only_the_named_tensors_count_in_the_inference_protocol_and_its_id_is_the_requests_own():
-    one = only(infer(tensor("x"), tensor("user", "[7]"), id="a"), inputs=("x",))
-    two = only(infer(tensor("user", "[8]"), tensor("x"), id="b"), inputs=("x",))
+    one = only(infer(tensor("x"), tensor("user", "[7]"), request_id="a"), inputs=("x",))
+    two = only(infer(tensor("user", "[8]"), tensor("x"), request_id="b"), inputs=("x",))
     assert one.key == two.key
     assert (one.id, two.id, only(infer(tensor("x")), inputs=("x",)).id) == (b'"a"', b'"b"', b"")
     for other in (
@@ -148,7 +149,8 @@ def test_only_the_named_tensors_count_in_the_inference_protocol_and_its_id_is_th
 
 
 @pytest.mark.parametrize("request_", [infer(tensor("y")), infer(tensor("x"), tensor("x")), infer(), infer("7"),
-                                      infer(tensor("x"), id='"'), post(BODY, path="/v2/models/m/infer")])  # fmt: skip
+                                      infer(tensor("x"), request_id='"'),
+                                      post(BODY, path="/v2/models/m/infer")])  # fmt: skip
 def test_a_request_of_the_inference_protocol_that_cannot_be_read_has_no_key(request_):
     assert only(request_, inputs=("x",)) is None
 

@@ -103,7 +103,7 @@ def test_lines_that_may_be_kept_and_the_memory_of_them_has_an_end():
 
 def test_in_the_inference_protocol_each_gets_its_own_id_back(kitchen):
     cache = kitchen.cache(view(inputs=("x",)))
-    first, second, none = (cache.key(infer(tensor("x"), id=id), "", "r1") for id in ("a", 'b\\"', None))
+    first, second, none = (cache.key(infer(tensor("x"), request_id=name), "", "r1") for name in ("a", 'b\\"', None))
     answer = b'{"model_name":"mood","id":"a","outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[0.5]}]}'
     assert cache.store(first, "r1", 200, LINES, answer, 0.0)
 
@@ -122,7 +122,7 @@ def test_in_the_inference_protocol_each_gets_its_own_id_back(kitchen):
 
 def test_with_whole_bodies_answers_pass_to_the_byte(kitchen):
     cache = kitchen.cache(view())
-    ask = cache.key(infer(tensor("x"), id="a"), "", "r1")
+    ask = cache.key(infer(tensor("x"), request_id="a"), "", "r1")
     answer = b'{ "id" : "a", "outputs": [] }'
     cache.store(ask, "r1", 200, LINES, answer, 0.0)
     assert look(cache, ask, 0.0).body == answer == cache.answer(ask, answer)
@@ -232,7 +232,8 @@ def test_a_missing_package_or_a_wrong_url_is_a_cache_that_has_nothing(monkeypatc
         assert kitchen.counts() == (0, 1, 1)
         monkeypatch.undo()
         for backend, url in ((CacheBackend.REDIS, "http://:secret@h"), (CacheBackend.MEMCACHED, "secret"),
-                             (CacheBackend.MEMCACHED, "memcached://u:secret@h"), (CacheBackend.REDIS, "redis://h:secret")):  # fmt: skip
+                             (CacheBackend.MEMCACHED, "memcached://u:secret@h"),
+                             (CacheBackend.REDIS, "redis://h:secret")):  # fmt: skip
             cache.update(view(backend=backend, url=url))
             assert look(cache, ask, 0.0) is None
         cache.close()

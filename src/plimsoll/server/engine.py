@@ -104,7 +104,7 @@ class Engine:
                 arrived=request.arrived,
                 aim=target if target < deadline else deadline,
                 size=request.size,
-                finish_s=queue.forecast(request, self.rest_s(now), estimate),
+                finish_s=queue.forecast(request, now, self.rest_s(now), estimate),
                 probe=not self._running and queue.may_probe(now),
                 service_time=estimate,
                 lag_s=self.lag_s,

@@ -271,9 +271,13 @@ def test_memory_is_bounded_by_what_waits():
             filled.cancel(next(reversed(filled._waiting)))
         else:
             assert len(filled.poll(i, SLOW).batch) == 1
-    held = sum(len(bucket.heap) for bucket in filled._buckets.values())
-    assert max(held, len(filled._deadlines), len(filled._heads)) < 1500
-    assert len(filled._buckets) < 1100
+    lanes = [lane for level in filled._lanes._order for lane in level.lanes.values()]
+    buckets = [bucket for lane in lanes for bucket in lane.buckets.values()]
+    held = sum(len(bucket.heap) for bucket in buckets)
+    heads = sum(len(lane.heads) for lane in lanes)
+    assert max(held, len(filled._deadlines), heads) < 1500
+    assert len(buckets) < 1100
+    assert len(filled._lanes._shapes) < 1100
     assert len(filled) == 1
 
 

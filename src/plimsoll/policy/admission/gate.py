@@ -81,9 +81,11 @@ class AdmissionGate:
             return None
         settings = self.settings
         margin_s = settings.margin_sd * service_time.sd_s + settings.overhead_s + 2.0 * lag_s
-        late_s = now + finish_s + margin_s - arrived - settings.share * (aim - arrived)
+        # With nobody before it there is nothing to mispredict but its own batch.
+        allowed_s = (aim - arrived) * (settings.share if in_flight else 1.0)
+        late_s = now + finish_s + margin_s - arrived - allowed_s
         if late_s <= 0.0 or probe:
             return None
-        if service_time.predict(size) + margin_s > settings.share * (aim - arrived):
+        if service_time.predict(size) + margin_s > aim - arrived:
             return self._never
         return self._late[min(int(late_s), 59)]

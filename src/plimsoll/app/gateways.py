@@ -12,6 +12,7 @@ from typing import Any
 from plimsoll.app.ports import Claim
 from plimsoll.core.errors import HostError, UserError
 from plimsoll.ports.spawner import Child, ChildSpec, Spawner
+from plimsoll.wire.http1.tls import TlsContext, TlsSettings
 
 ENTRY = "plimsoll.app.gateway:main"
 BACKOFF_FIRST_S = 0.05  # clients notice a gateway's absence at once: the first restart does not wait
@@ -32,29 +33,28 @@ class GatewayPlan:
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files: the door's certificate (with its chain) and key; `client_ca`: who signs clients' certificates."""
+    """PEM files: the door's certificate (with its chain) and key; `client_ca`: who signs clients' certificates, which
+    `optional` makes a client free to show."""
 
     cert: Path
     key: Path
     client_ca: Path | None = None
+    optional: bool = False
 
     def check(self) -> None:
-        """Raises UserError for a file that can't be read; what is in them is the gateway's to judge."""
-        for option, path in (("--tls-cert", self.cert), ("--tls-key", self.key), ("--tls-client-ca", self.client_ca)):
-            if path is None:
-                continue
-            try:
-                path.open("rb").close()
-            except OSError as error:
-                raise UserError(f"{option} {path}: cannot be read: {error.strerror}") from None
+        """Raises HostError, naming the file, where a gateway could not start with them."""
+        ca = str(self.client_ca) if self.client_ca else None
+        TlsContext(TlsSettings(str(self.cert), str(self.key), ca))
 
     def args(self) -> dict[str, str]:
         found = {"cert": self.cert, "key": self.key} | ({"client_ca": self.client_ca} if self.client_ca else {})
-        return {name: str(path.absolute()) for name, path in found.items()}
+        args = {name: str(path.absolute()) for name, path in found.items()}
+        return args | ({"client_cert": "optional"} if self.client_ca and self.optional else {})
 
     def curl(self) -> str:
-        """Options with which curl trusts this certificate, whoever signed it."""
-        return f"--cacert {shlex.quote(str(self.cert))}"
+        """Options with which curl trusts this certificate, whoever signed it, and shows one of its own."""
+        own = " --cert CLIENT.pem --key CLIENT.key" if self.client_ca and not self.optional else ""
+        return f"--cacert {shlex.quote(str(self.cert))}{own}"
 
 
 def gateway_plans(

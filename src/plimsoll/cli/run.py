@@ -84,6 +84,12 @@ def up(
         str | None,
         typer.Option(metavar="FILE", help="Who signs the certificates of clients, in PEM.", show_default=False),
     ] = None,
+    tls_client_cert: Annotated[
+        str,
+        typer.Option(
+            metavar="required|optional", help="With --tls-client-ca: whether a client has to show a certificate."
+        ),
+    ] = "required",
     audit: Annotated[
         str | None,
         typer.Option(metavar="DIR", help="Write an audit log of each gateway into this folder.", show_default=False),
@@ -115,7 +121,10 @@ def up(
 
     tls = None
     if (pair := _tls_pair(tls_cert, tls_key, tls_client_ca)) is not None:
-        tls = TlsFiles(Path(pair[0]), Path(pair[1]), Path(tls_client_ca) if tls_client_ca else None)
+        ca = Path(tls_client_ca) if tls_client_ca else None
+        tls = TlsFiles(Path(pair[0]), Path(pair[1]), ca, optional=tls_client_cert == "optional")
+    if tls_client_cert not in {"required", "optional"}:
+        raise UserError(f"--tls-client-cert is {tls_client_cert!r}; expected required or optional")
     if start_method not in {"", "fork", "spawn"}:
         raise UserError(f"--start-method is {start_method!r}; expected fork or spawn")
     options = UpOptions(

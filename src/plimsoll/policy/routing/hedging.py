@@ -14,8 +14,9 @@ _RESERVE = 4  # copies beyond the share, for traffic that has just begun
 _FIRST = 20  # their largest is a first guess at the 95th percentile
 _ENOUGH = 100  # responses before it is believed
 _STEP = 0.05  # of the value: ten times slower is followed within 50 responses, ten times faster within 1000
-# Of the usual time: a wait that is short enough. In virtual time, stalls of 100 ms: at twice that, copies add 10% to the
-# p99 at 0.8 of the capacity (one batch in 50 stalls); at less than half of it, they no longer cut it at 0.3 (one in 250).
+# Of the usual time: a wait that is short enough. In virtual time, stalls of 100 ms: at twice that, copies add 10% to
+# the p99 at 0.8 of the capacity (one batch in 50 stalls); at less than half of it, they hardly cut it at 0.3 (one in
+# 250).
 _SHORT = 0.25
 
 

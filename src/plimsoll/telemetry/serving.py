@@ -133,8 +133,12 @@ class GatewayMetrics:
             "plimsoll_endpoints", "Ready replicas that the gateway knows.", ("service",), unit="replicas"
         )
         self._cache = (
-            metrics.counter("plimsoll_cache_hits_total", "Lookups that found a fresh answer.", ("service",)),
-            metrics.counter("plimsoll_cache_misses_total", "Lookups that found none, or a stale one.", ("service",)),
+            metrics.counter(
+                "plimsoll_cache_hits_total", "Lookups that found a fresh answer.", ("service",), unit="lookups"
+            ),
+            metrics.counter(
+                "plimsoll_cache_misses_total", "Lookups that found none, or a stale one.", ("service",), unit="lookups"
+            ),
             metrics.counter(
                 "plimsoll_cache_errors_total", "Lookups and writes that Redis or Memcached failed.", ("service",)
             ),

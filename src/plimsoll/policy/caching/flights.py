@@ -23,16 +23,14 @@ class Landing(Enum):
 
 
 # What befell the leader alone: its client left, its own deadline, its replica. The next one may fare better.
-_ITS_OWN = frozenset(
-    {Outcome.CANCELLED, Outcome.EXPIRED, Outcome.SHED, Outcome.THROTTLED, Outcome.NO_REPLICA, Outcome.REPLICA_LOST}
-)  # fmt: skip
+_ITS_OWN = frozenset({Outcome.CANCELLED, Outcome.EXPIRED, Outcome.SHED, Outcome.THROTTLED, Outcome.REPLICA_LOST})
 
 
 def landing(outcome: Outcome, may_share: bool) -> Landing:
     """`may_share`: the answer is one that a cache may keep.
 
     Why a model's failure releases all at once: were the body to blame, one after the other would fail, the last after
-    the sum of all waits. `replica_lost` promotes one at a time, so that a poison body finds one replica, not many.
+    the sum of all waits; and where no replica is there for one, there is none for the others. `replica_lost` promotes one at a time, so that a poison body finds one replica, not many.
     """
     if outcome is Outcome.OK and may_share:
         return Landing.SHARE

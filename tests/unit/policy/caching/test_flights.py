@@ -79,6 +79,7 @@ def test_a_leader_that_asks_again_still_leads():
         (Outcome.EXPIRED, False, Landing.PROMOTE),
         (Outcome.SHED, False, Landing.PROMOTE),
         (Outcome.REPLICA_LOST, False, Landing.PROMOTE),  # a poison body meets one replica after the other, not ten
+        (Outcome.NO_REPLICA, False, Landing.RELEASE),  # each is held, or refused, in its own right
         (Outcome.MODEL_ERROR, False, Landing.RELEASE),
         (Outcome.INVALID, False, Landing.RELEASE),
         (Outcome.DEGRADED, True, Landing.RELEASE),  # each has its own fallback

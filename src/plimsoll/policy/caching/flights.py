@@ -30,7 +30,8 @@ def landing(outcome: Outcome, may_share: bool) -> Landing:
     """`may_share`: the answer is one that a cache may keep.
 
     Why a model's failure releases all at once: were the body to blame, one after the other would fail, the last after
-    the sum of all waits; and where no replica is there for one, there is none for the others. `replica_lost` promotes one at a time, so that a poison body finds one replica, not many.
+    the sum of all waits. And where no replica is there for one, there is none for the others. `replica_lost` promotes
+    one at a time, so that a poison body finds one replica, not many.
     """
     if outcome is Outcome.OK and may_share:
         return Landing.SHARE

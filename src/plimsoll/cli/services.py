@@ -181,7 +181,8 @@ def status(
         return [client.service(name)] if name else client.services()
 
     if as_json:
-        print(json.dumps({"services": statuses()}))
+        limits, noticed = client.tenants()["limits"], client.info()["notes"]
+        print(json.dumps({"services": statuses(), "limits": limits, "notes": noticed}))
         return
     from rich.console import Console as RichConsole
     from rich.console import Group

@@ -36,6 +36,7 @@ class Edge:
         self.platform: Platform | None = None
         self._secrets, self._timeline, self._gateways = secrets, timeline, gateways
         self._good: dict[tuple[str, str], object] = {}  # the last views by kind and name, for secrets that fail
+        self._tenant_views: dict[str, tuple[Tenant, dict[SecretRef, str], TenantView]] = {}  # and what they come from
 
     def check(self, documents: Documents) -> None:
         """Raises SpecErrors where a secret is missing or holds something else, or a key is two tenants'."""
@@ -64,6 +65,13 @@ class Edge:
             taken.append((platform, _change(self.platform, platform)))
             self.platform = platform
         return taken
+
+    def forget(self, kind: str, name: str) -> None:
+        """Keeps nothing of what was deleted, its secrets least of all."""
+        self._good.pop((kind, name), None)
+        if kind == "Tenant":
+            self.tenants.pop(name, None)
+            self._tenant_views.pop(name, None)
 
     def tenant_views(self) -> tuple[TenantView, ...]:
         views = [self._kept("Tenant", name, partial(self._tenant, one)) for name, one in sorted(self.tenants.items())]
@@ -94,14 +102,19 @@ class Edge:
 
     def _tenant(self, tenant: Tenant) -> TenantView:
         problems: list[SpecError] = []
+        values: dict[SecretRef, str] = {}
         for index, key in enumerate(tenant.spec.auth.api_keys):
+            ref = key.hash_secret_ref
             try:
-                self._read(tenant, f"spec.auth.apiKeys[{index}].hashSecretRef", key.hash_secret_ref)
+                values[ref] = self._read(tenant, f"spec.auth.apiKeys[{index}].hashSecretRef", ref)
             except SpecErrors as errors:
                 problems += errors.errors
         if problems:
             raise SpecErrors(problems)
-        return tenant_view(tenant, secrets=lambda ref: self._read(tenant, "spec.auth", ref))
+        last = self._tenant_views.get(tenant.name)
+        if last is None or last[0] is not tenant or last[1] != values:
+            last = self._tenant_views[tenant.name] = (tenant, values, tenant_view(tenant, secrets=values.__getitem__))
+        return last[2]
 
     def _limits(self, platform: Platform | None) -> LimitsView:
         return limits_view(

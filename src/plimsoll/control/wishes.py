@@ -135,15 +135,17 @@ class Wishes:
                 places = ", ".join(f"{one.name} ({one.place('spec.fallback')})" for one in users)
                 raise UserError(f"{name} is what {places} falls back to; change or delete that first")
             del self.services[name]
+            self._edge.forget("ModelService", name)
             self._leaving.add(name)
             self._timeline.record(name, Kind.DELETED, "deleted")
 
     async def delete_tenant(self, name: str) -> None:
         """Its keys open nothing any more. Raises UnknownName."""
         async with self._changing:
-            if self._edge.tenants.pop(name, None) is None:
+            if name not in self._edge.tenants:
                 known = ", ".join(sorted(self._edge.tenants)) or "none"
                 raise UnknownName(f"no tenant is named {name[:63]!r}; there are: {known}")
+            self._edge.forget("Tenant", name)
             self._timeline.record("", Kind.DELETED, f"tenant {name}: deleted")
 
     async def delete_platform(self, name: str) -> None:
@@ -154,6 +156,7 @@ class Wishes:
                 known = "none" if platform is None else platform.name
                 raise UnknownName(f"no platform is named {name[:63]!r}; there is: {known}")
             self._edge.platform = None
+            self._edge.forget("Platform", "")
             self._timeline.record("", Kind.DELETED, f"platform {name}: deleted")
 
     async def clean(self, running: Collection[str]) -> None:

@@ -160,6 +160,7 @@ async def test_a_deleted_tenant_is_gone_and_unknown_ones_are_named(world):
     await world.controller.delete_tenant("shop")
     await world.controller.tick()
     assert world.snapshot.tenants == ()
+    assert ONE not in str(vars(world.controller._edge))
     assert world.controller.status("mood").anonymous is True
     with pytest.raises(UnknownName, match="no tenant is named 'shop'; there are: none"):
         await world.controller.delete_tenant("shop")

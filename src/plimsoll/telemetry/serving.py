@@ -111,6 +111,10 @@ class CacheMetrics:
         self.hits, self.misses, self.errors, self.bytes = hits, misses, errors, kept
 
 
+_TENANTS = 500  # with series of their own; the others' requests are summed under one name
+_OTHER_TENANTS = "(others)"
+
+
 class GatewayMetrics:
     """One gateway, all its services. `service("", "")` counts what matched no service."""
 
@@ -144,6 +148,13 @@ class GatewayMetrics:
             ),
             metrics.gauge("plimsoll_cache_bytes", "Kept in the gateway's own memory.", ("service",), unit="bytes"),
         )
+        self._tenants = metrics.counter(
+            "plimsoll_tenant_requests_total",
+            "Requests of known tenants that ended, by outcome.",
+            ("tenant", "outcome"),
+            unit="requests",
+        )
+        self._tenants_outcomes: dict[str, dict[Outcome, Cell]] = {}
         self.snapshot_version: Cell = metrics.gauge(
             "plimsoll_snapshot_version", "The version of the controller's snapshot in effect."
         ).labels()
@@ -159,6 +170,22 @@ class GatewayMetrics:
 
     def cache(self, name: str) -> CacheMetrics:
         return CacheMetrics(*(family.labels(name) for family in self._cache))
+
+    def tenant(self, name: str) -> dict[Outcome, Cell]:
+        """One tenant's cells: `tenant(name)[outcome].value += 1`. `name`: of a tenant in the snapshot, never a client's
+        word for it."""
+        made = self._tenants_outcomes.get(name)
+        if made is None:
+            if len(self._tenants_outcomes) >= _TENANTS and name != _OTHER_TENANTS:
+                return self.tenant(_OTHER_TENANTS)
+            made = {outcome: self._tenants.labels(name, str(outcome)) for outcome in Outcome}
+            self._tenants_outcomes[name] = made
+        return made
+
+    def forget_tenant(self, name: str) -> None:
+        """The tenant is gone: its series end."""
+        self._tenants_outcomes.pop(name, None)
+        self._tenants.forget(name)
 
     def endpoints(self, name: str, read: Callable[[], float]) -> None:
         """`read` is asked at each scrape."""

@@ -3,6 +3,7 @@
 What becomes of the followers when their leader ends is `policy.caching.landing`; this file carries it out.
 """
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from plimsoll.core.outcome import Outcome
@@ -57,6 +58,16 @@ class CacheTrip:
         self._leads = True
         self._forwarding.dispatch(now)
 
+    def take_lead(self) -> None:
+        """The one before it ended without an answer for others. Begins in a turn of its own: where each is refused at
+        once, hundreds of followers would lead one within the other."""
+        self._leads = True
+        asyncio.get_running_loop().call_soon(self._promoted)
+
+    def _promoted(self) -> None:
+        if not self._forwarding.ended:
+            self._forwarding.dispatch(self._forwarding.now())
+
     def go_alone(self) -> None:
         self._in_flight = False
         self._forwarding.dispatch(self._forwarding.now())
@@ -92,8 +103,8 @@ class CacheTrip:
                     follower.trip.follow(answer)
             case Landing.PROMOTE:
                 leader = flights.promote(key)
-                if leader is not None and leader.trip is not None:
-                    leader.trip.lead(leader.now())
+                if leader is not None:
+                    leader.trip.take_lead()
             case Landing.RELEASE:
                 for follower in flights.done(key):
                     follower.trip.go_alone()

@@ -372,8 +372,9 @@ class Forwarding:
         if self._attempts:
             self._drop_attempts(self._door.now())
         self._door.ended(self, outcome)
-        if self.trip is not None:
-            self.trip.ended(outcome)
+        trip, self.trip, self._fallbacks = self.trip, None, None  # they name us: no rings are left to the collector
+        if trip is not None:
+            trip.ended(outcome)
 
     def _drop_attempts(self, now: float) -> None:
         for attempt in self._attempts:

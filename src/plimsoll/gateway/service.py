@@ -102,7 +102,7 @@ class Service:
             others = [up for up in self.draining if up is not other_than and up.down_until <= now]
             if not others:
                 return self._again(other_than, now)
-        candidates = self._well(others, now) or others
+        candidates = self._well(others, now) or [up for up in others if not up.overdue.suspect(now)] or others
         if session is not None:
             return self._of_session(session, candidates, now)
         return candidates[self._choose.pick([upstream.load for upstream in candidates], now)]

@@ -126,6 +126,30 @@ def test_the_leader_is_refused_and_nobody_hangs(play):
     play(main())
 
 
+def test_a_thousand_followers_of_a_leader_that_is_refused(play):
+    """One after the other leads and is refused: none within the other."""
+
+    async def main():
+        async with GatewayHost() as host:
+            go = asyncio.Event()
+            a = await host.replica("a", later(answer(503, "shed"), go))
+            host.serve(view("mood", a, cache=CACHE))
+            clients = [await host.client() for _ in range(100)]
+            for client in clients:
+                for _ in range(10):
+                    client.send("POST", host.PATH, b"[7]")
+            await until(lambda: host.door.in_flight == 1000)
+            go.set()
+            for client in clients:
+                for _ in range(10):
+                    got = await client.receive()
+                    host.seen[got.outcome] += 1
+                client.close()
+            assert host.seen == {"shed": 1000}
+
+    play(main())
+
+
 def test_stale_is_better_than_nothing(play):
     async def main():
         async with GatewayHost() as host:

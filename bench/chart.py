@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from html import escape
 from math import log10
 
-_WIDTH, _PANEL, _GAP, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 150, 44, 58, 92, 30, 40
+_WIDTH, _PANEL, _GAP, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 150, 44, 46, 104, 30, 34
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:var(--ink)}.soft,.name-soft{fill:var(--soft)}.name-blue{fill:var(--blue)}"
     ".name-amber{fill:var(--amber)}path{fill:none;stroke-width:2}"
@@ -53,7 +53,7 @@ def draw(panels: list[Panel], seconds: float, ticks: list[tuple[float, str]], ax
         parts.append(_panel(panel, _TOP + number * (_PANEL + _GAP), seconds, [second for second, _ in ticks]))
     bottom = height - _BOTTOM + 16
     parts += [_text(_x(second, seconds), bottom, text, "middle", "soft") for second, text in ticks]
-    parts.append(_text(_LEFT - 8, bottom, axis, "end", "soft"))
+    parts.append(_text(_WIDTH - _RIGHT + 28, bottom, axis, "start", "soft"))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">\n'
         f"<style>{_STYLE}</style>\n{''.join(parts)}</svg>\n"
@@ -80,16 +80,19 @@ def _panel(panel: Panel, top: float, seconds: float, ticks: list[float]) -> str:
         parts.append(_text(right + 6, y(value) + 4, text, "start", "soft"))
     taken = [y(panel.line[0])] if panel.line is not None else []
     for series in panel.series:
-        path, pen, end = "", "M", top
+        path, pen, end, last = "", "M", top, right
         for second, value in series.points:
             if value is None:
                 pen = "M"
                 continue
-            end = y(value)
+            end, last = y(value), _x(second, seconds)
             path += f"{pen}{_x(second, seconds):.1f} {end:.1f}"
             pen = "L"
         dash = ' stroke-dasharray="4 4"' if series.dashed else ""
         parts.append(f'<path d="{path}" stroke="var(--{series.colour})"{dash}/>\n')
+        if right - last > _WIDTH / 10:  # it ends within the panel, and so does its name
+            parts.append(_text(last + 6, end + 4, series.name, "start", f"name-{series.colour}"))
+            continue
         while any(abs(end - other) < 14 for other in taken):  # names beside the lines' ends must not touch
             end += 2
         taken.append(end)

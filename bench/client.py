@@ -60,6 +60,7 @@ async def main(connections: int, seconds: float, body: bytes, headers: list[tupl
         print(f"  {share}% {times[int(len(times) * share / 100)] * 1000:.3f}ms")
     if failed:
         print(f"Non-2xx or 3xx responses: {failed}")
+    print(f"  {len(times)} requests in {seconds:.2f}s")
     print(f"Requests/sec: {len(times) / seconds:.2f}")
     return 0
 

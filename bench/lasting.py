@@ -1,25 +1,26 @@
 """What overload does over time: how soon a step is digested, and whether memory stays flat.
 
-The step: half the capacity, then five times as much. Answers are looked at in windows of 250 ms by when they should
-have been sent; the budget is kept again from the end of the last window whose accepted p99 is over it. The soak: three
+The step: half the capacity, then five times the capacity. The budget is kept again from the first moment after which
+the p99 of all accepted requests, by when they should have been sent, is inside. The soak: three
 times the capacity for as long as asked (`--soak MINUTES`), resident memory of gateway and replica sampled meanwhile.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from statistics import linear_regression, median
 
-from load import drive
-from open_loop import judge, judge_trace, requests_of, steps
-from overload import Subject
+from capacity import Subject, measuring
+from open_loop import ACCEPTED, judge, judge_by, p99, steps
+from overload import warm
 from stack import WAYS, Stack, rss_bytes, serving
 from table import Row
 
-_WINDOW_S = 0.25
+_GRID_S = 0.05
+_LEAST_S = 1.0  # what a p99 is looked for in
 _STEP_BAR_S = 1.0
-_CALLERS = 32
 _SAMPLE_S = 2.0
 _WARM_SHARE = 0.2  # of a soak: buffers and pools grow to their size first
 _GROWTH_BAR = 0.05  # over the whole soak, of what there was
@@ -28,19 +29,21 @@ _GROWTH_BAR = 0.05  # over the whole soak, of what there was
 def step_part(subject: Subject, work: Path, *, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
     rows = []
     for way in WAYS:
-        with serving(way, subject.file, subject.path, work=work) as stack:
-            drive(stack.url, subject.body, connections=_CALLERS, seconds=1, folder=work)
-            capacity = drive(stack.url, subject.body, connections=_CALLERS, seconds=seconds, folder=work).per_s
+        with (
+            measuring(way, subject, work, say) as twin,
+            serving(way, subject.file(work), subject.path, work=work) as stack,
+        ):
+            warm(subject, stack, work)
+            capacity = twin.measure(seconds)
             taken, worst = [], []
             for turn in range(rounds):
                 say(f"{subject.name} {way}: step")
                 trace = steps(work / "step.csv", (seconds, 0.5 * capacity), (2 * seconds, 5 * capacity))
-                _, log = judge_trace(stack.url, subject.body, trace, work / "step-requests.csv", seed=turn)
-                windows = p99_by_window(requests_of(log))
-                taken.append(recovery_s(windows, seconds, subject.budget_ms))
-                worst.append(max(p99 for _, p99 in windows))
+                run = judge_by(stack.url, subject.body, "--trace", str(trace), seed=turn)
+                taken.append(recovery_s(run.requests, seconds, subject.budget_ms))
+                worst.append(max(took for _, outcome, took in run.requests if outcome in ACCEPTED and took is not None))
         inside = median(taken)
-        against = f"{_STEP_BAR_S:g} s; worst p99 of {_WINDOW_S * 1000:g} ms: {median(worst):.0f} ms"
+        against = f"{_STEP_BAR_S:g} s; slowest accepted {median(worst):.0f} ms"
         rows.append(
             Row(
                 f"{subject.name}, {way}",
@@ -54,27 +57,29 @@ def step_part(subject: Subject, work: Path, *, rounds: int, seconds: float, say:
     return rows
 
 
-def p99_by_window(requests: list[tuple[float, str, float | None]]) -> list[tuple[float, float]]:
-    """(beginning, p99 in ms of the accepted), of windows in which any was."""
-    windows: dict[int, list[float]] = {}
-    for at, outcome, latency in requests:
-        if outcome in ("ok", "degraded", "cached") and latency is not None:
-            windows.setdefault(int(at / _WINDOW_S), []).append(latency)
-    return [(number * _WINDOW_S, sorted(took)[int(len(took) * 0.99)]) for number, took in sorted(windows.items())]
-
-
-def recovery_s(windows: list[tuple[float, float]], step_s: float, budget_ms: float) -> float:
-    """From the step to the end of the last window over budget; 0 where none was."""
-    late = [at + _WINDOW_S - step_s for at, p99 in windows if at + _WINDOW_S > step_s and p99 > budget_ms]
-    return max(late, default=0.0)
+def recovery_s(requests: list[tuple[float, str, float | None]], step_s: float, budget_ms: float) -> float:
+    """Seconds from the step after which the p99 of all that was accepted from there on is inside; infinite where it
+    never is."""
+    accepted = [(at, took) for at, outcome, took in requests if outcome in ACCEPTED and took is not None]
+    last = max((at for at, _ in accepted), default=step_s)
+    at_s = step_s
+    while at_s < last - _LEAST_S:
+        rest = p99([took for at, took in accepted if at >= at_s])
+        if rest is not None and rest <= budget_ms:
+            return at_s - step_s
+        at_s += _GRID_S
+    return inf
 
 
 def soak_part(subject: Subject, work: Path, *, minutes: float, say: Callable[[str], None]) -> list[Row]:
     rows = []
     for way in WAYS:
-        with serving(way, subject.file, subject.path, work=work) as stack:
-            drive(stack.url, subject.body, connections=_CALLERS, seconds=1, folder=work)
-            capacity = drive(stack.url, subject.body, connections=_CALLERS, seconds=2, folder=work).per_s
+        with (
+            measuring(way, subject, work, say) as twin,
+            serving(way, subject.file(work), subject.path, work=work) as stack,
+        ):
+            warm(subject, stack, work)
+            capacity = twin.measure(2)
             say(f"{subject.name} {way}: soaking for {minutes:g} min")
             parts = {"replica": stack.replicas} | ({"gateway": stack.doors} if way == "gateway" else {})
             with Sampler(parts) as sampler:

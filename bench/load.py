@@ -18,6 +18,7 @@ class Load:
     p50_ms: float
     p99_ms: float
     errors: int
+    answered_per_s: float  # without errors
 
 
 def drive(
@@ -42,11 +43,14 @@ def parse(text: str) -> Load:
     """wrk's report."""
     failed = [int(count) for count in re.findall(r"Non-2xx or 3xx responses: (\d+)", text)]
     failed += [int(count) for line in re.findall(r"Socket errors:.*", text) for count in re.findall(r"\d+", line)]
+    per_s = float(_find(r"Requests/sec:\s+([\d.]+)", text))
+    total = int(_find(r"(\d+) requests in", text))
     return Load(
-        per_s=float(_find(r"Requests/sec:\s+([\d.]+)", text)),
+        per_s=per_s,
         p50_ms=_milliseconds(_find(r"50%\s+([\d.]+\w+)", text)),
         p99_ms=_milliseconds(_find(r"99%\s+([\d.]+\w+)", text)),
         errors=sum(failed),
+        answered_per_s=per_s * max(1 - sum(failed) / max(total, 1), 0.0),
     )
 
 

@@ -3,18 +3,27 @@
 import csv
 import json
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from servers import LOAD_CORE, on_core, python
 
+ACCEPTED = ("ok", "degraded", "cached")
+
+
+def p99(times: list[float]) -> float | None:
+    return sorted(times)[int(len(times) * 0.99)] if times else None
+
 
 @dataclass(frozen=True)
 class Judged:
-    """One run. Milliseconds; None where nobody was answered so. `told` is the whole JSON report."""
+    """One run. Milliseconds; None where nobody was answered so. `told` is the whole JSON report; `requests` are (when
+    it should have been sent, outcome, latency), for percentiles without the report's 2.5%."""
 
     told: dict[str, Any]
+    requests: list[tuple[float, str, float | None]]
 
     @property
     def goodput_per_s(self) -> float:
@@ -22,7 +31,7 @@ class Judged:
 
     @property
     def offered(self) -> int:
-        return round(self.told["offered_per_s"] * self.told["duration_s"])
+        return int(self.told["offered"])
 
     @property
     def ended(self) -> int:
@@ -30,11 +39,19 @@ class Judged:
 
     @property
     def p99_ms(self) -> float | None:
-        return self.told["latency_ms"]["p99"]
+        """Of the accepted."""
+        return p99([took for _, outcome, took in self.requests if outcome in ACCEPTED and took is not None])
 
     @property
     def refusal_p99_ms(self) -> float | None:
-        return self.told["refusal_ms"]["p99"]
+        """Of whatever was answered but not accepted: also of what expired or failed."""
+        return p99([took for _, outcome, took in self.requests if outcome not in ACCEPTED and took is not None])
+
+    @property
+    def failures(self) -> str:
+        """Outcomes beside accepted and shed, for who reads a table: `expired 3`."""
+        counts = self.told["outcomes"]
+        return ", ".join(f"{name} {counts[name]}" for name in counts if name not in ACCEPTED and name != "shed")
 
     @property
     def hung(self) -> int:
@@ -58,14 +75,17 @@ def judge(
     url: str, body: bytes, rate: float, seconds: float, *options: str, seed: int = 1, arrivals: str = "poisson"
 ) -> Judged:
     """Raises RuntimeError with what `plimsoll load` said where it did not end well."""
-    chosen = ["--rate", f"{rate:.1f}", "--for", f"{seconds:g}s", "--arrivals", arrivals, "--seed", str(seed)]
-    return Judged(run_json(command_of(url, body, *chosen, *options)))
+    return judge_by(
+        url, body, "--rate", f"{rate:.1f}", "--for", f"{seconds:g}s", "--arrivals", arrivals, *options, seed=seed
+    )
 
 
-def judge_trace(url: str, body: bytes, trace: Path, log: Path, *options: str, seed: int = 1) -> tuple[Judged, Path]:
-    """A trace of rates; `log` gets a line for each request."""
-    chosen = ["--trace", str(trace), "--seed", str(seed), "--requests", str(log)]
-    return Judged(run_json(command_of(url, body, *chosen, *options))), log
+def judge_by(url: str, body: bytes, *options: str, seed: int = 1) -> Judged:
+    """`options` say how much: a rate, a ramp, a trace."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "requests.csv"
+        told = run_json(command_of(url, body, "--seed", str(seed), "--requests", str(log), *options))
+        return Judged(told, requests_of(log))
 
 
 def steps(path: Path, *rates: tuple[float, float]) -> Path:

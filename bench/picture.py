@@ -13,7 +13,7 @@ from pathlib import Path
 
 from chart import Panel, Series, draw
 from load import drive
-from open_loop import command_of, requests_of, run_json
+from open_loop import ACCEPTED, judge_by, p99
 from overload import sleepy
 from servers import HERE, free_port, python, running
 from stack import serving
@@ -36,26 +36,11 @@ class Ridden:
 def ride(url: str, seconds: float, top: float) -> Ridden:
     """The ramp, after a second of warming up."""
     drive(url, BODY, connections=16, seconds=1, folder=WORK)
-    log = WORK / "ramp.csv"
-    run_json(
-        command_of(
-            url,
-            BODY,
-            "--ramp",
-            f"{_FIRST:g}:{top:g}",
-            "--for",
-            f"{seconds:g}s",
-            "--seed",
-            "1",
-            "--budget",
-            f"{BUDGET_MS:g}ms",
-            "--connections",
-            "4096",
-            "--requests",
-            str(log),
-        )
-    )
-    return by_step(requests_of(log), seconds)
+    run = judge_by(
+        url, BODY, "--ramp", f"{_FIRST:g}:{top:g}", "--for", f"{seconds:g}s", "--budget", f"{BUDGET_MS:g}ms",
+        "--connections", "4096",
+    )  # fmt: skip
+    return by_step(run.requests, seconds)
 
 
 def by_step(requests: list[tuple[float, str, float | None]], seconds: float) -> Ridden:
@@ -65,11 +50,10 @@ def by_step(requests: list[tuple[float, str, float | None]], seconds: float) -> 
     for at, outcome, latency in requests:
         step = min(int(at / _STEP_S), count - 1)
         offered[step] += 1
-        if outcome in ("ok", "degraded", "cached") and latency is not None:
+        if outcome in ACCEPTED and latency is not None:
             took[step].append(latency)
             good[step] += latency <= DEADLINE_MS
-    p99 = [sorted(one)[int(len(one) * 0.99)] if one else None for one in took]
-    return Ridden([one / _STEP_S for one in offered], [one / _STEP_S for one in good], p99)
+    return Ridden([one / _STEP_S for one in offered], [one / _STEP_S for one in good], [p99(one) for one in took])
 
 
 def picture(theirs: Ridden, ours: Ridden, seconds: float, top: float) -> str:
@@ -114,8 +98,8 @@ def main() -> None:
     command = python(str(HERE / "peers/fastapi_sleepy.py"), str(port))
     with running(command, port, log=WORK / "fastapi-sleepy.log"):
         theirs = ride(f"http://127.0.0.1:{port}/sleepy", options.seconds, options.top)
-    subject = sleepy(WORK, HERE / "peers/sleepy.py")
-    with serving("gateway", subject.file, subject.path, work=WORK) as stack:
+    subject = sleepy(HERE / "peers/sleepy.py")
+    with serving("gateway", subject.file(WORK), subject.path, work=WORK) as stack:
         ours = ride(stack.url, options.seconds, options.top)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(picture(theirs, ours, options.seconds, options.top))

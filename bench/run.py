@@ -184,7 +184,7 @@ def bare_session(model: Path) -> float:
 def overload_parts(models: dict[str, Path], options: argparse.Namespace) -> list[Row]:
     """Two rounds of `--rounds 5`: under three minutes."""
     rounds, seconds = max(1, options.rounds // 2), options.seconds
-    waiting, busy = sleepy(WORK, HERE / "peers/sleepy.py"), heavy(WORK, models["heavy"], BODY)
+    waiting, busy = sleepy(HERE / "peers/sleepy.py"), heavy(models["heavy"], BODY)
     if options.soak:
         return soak_part(waiting, WORK, minutes=options.soak, say=progress)
     return [

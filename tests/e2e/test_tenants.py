@@ -107,3 +107,23 @@ def test_an_open_door_is_warned_of(up, service):
     assert running.line(r"^  --host 0\.0\.0\.0: other machines reach the gateway in clear text")
     assert running.line(r"^  --host 0\.0\.0\.0: anybody there may call mood")
     assert running.post("/mood", 1)[0] == 200
+
+
+def test_a_key_is_replaced_without_a_restart(up, shop, plimsoll, until):
+    folder, key = shop
+    (folder / "tenants.yaml").write_text(TENANT.replace("50", "5000"))
+    running = up("--gateways", 2, cwd=folder).ready()
+
+    def opens(key):
+        """Through both gateways, as likely as not: a new connection each time."""
+        return {running.post("/mood", 1, {"x-api-key": key} if key else {})[0] for _ in range(16)}
+
+    assert opens(None) == {401}
+    assert opens(key) == {200}
+    second = plimsoll("tenant", "key", "shop", "--key-name", "ci", cwd=folder).stdout.strip()
+    until(lambda: opens(second) == {200})
+    assert opens(key) == {200}, "both open, until the first line is gone"
+    hashes = folder / "secrets/shop-keys/ci"
+    hashes.write_text(hashes.read_text().splitlines()[1] + "\n")
+    until(lambda: opens(key) == {401})
+    assert opens(second) == {200}

@@ -77,8 +77,12 @@ class ReportBook:
         return min((report.version for report in self._last.values()), default=None)
 
     def notes(self) -> tuple[str, ...]:
-        """What is amiss at gateways, each line behind its gateway's name."""
-        return tuple(f"{name}: {note}" for name, report in sorted(self._last.items()) for note in report.notes)
+        """What is amiss at gateways, each line behind the names of those that say it."""
+        by_note: dict[str, list[str]] = {}
+        for name, report in sorted(self._last.items()):
+            for note in report.notes:
+                by_note.setdefault(note, []).append(name)
+        return tuple(f"{', '.join(names)}: {note}" for note, names in by_note.items())
 
     def traffic(self, service: str) -> Traffic:
         return join(entry for report in self._last.values() for entry in report.services if entry.service == service)

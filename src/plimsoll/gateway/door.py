@@ -119,9 +119,8 @@ class Door:
         return tuple(self._records[name].report(service, now) for name, service in self._services.items())
 
     def notes(self) -> tuple[str, ...]:
-        """What is amiss here, and how tenants' rates are shared, a sentence each."""
-        rates = "" if self.tenants.empty else self.tenants.rates()
-        return (*self.tenants.problems(), *([rates] if rates else []))
+        """What is amiss here, a sentence each."""
+        return tuple(self.tenants.problems())
 
     async def close(self) -> None:
         """After its servers: nothing is in flight any more."""

@@ -182,6 +182,7 @@ def made_json(report: Report) -> dict[str, object]:
     return {
         "seed": report.seed,
         "duration_s": round(report.duration_s, 3),
+        "offered": report.offered,
         "offered_per_s": round(report.offered_per_s, 3),
         "goodput_per_s": round(report.goodput_per_s, 3),
         "outcomes": ordered(report.outcomes),

@@ -49,3 +49,12 @@ def test_the_lowest_version_is_the_slowest_gateways():
     book.take(report("g0", version=7))
     book.take(report("g1", version=5))
     assert book.lowest_version() == 5
+
+
+def test_what_is_amiss_at_several_gateways_is_one_line():
+    book = ReportBook()
+    book.take(GatewayReport("g1", 1, notes=("Redis does not answer",)))
+    book.take(GatewayReport("g0", 1, notes=("Redis does not answer", "old keys")))
+    assert book.notes() == ("g0, g1: Redis does not answer", "g0: old keys")
+    book.forget("g0")
+    assert book.notes() == ("g1: Redis does not answer",)

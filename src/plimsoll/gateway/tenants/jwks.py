@@ -31,7 +31,7 @@ Fetch = Callable[[str], Awaitable[bytes]]
 
 
 class KeysPending(Exception):  # a signal, not an error of the caller's
-    """The token names a key that is being fetched. Ask again when `future` is done (at most 2 s, or the deadline);
+    """The token names a key that is being fetched. Ask again when `future` is done, 5 s from now at most;
     others wait for it, too: never cancel it."""
 
     def __init__(self, future: "asyncio.Future[None]") -> None:

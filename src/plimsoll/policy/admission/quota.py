@@ -158,6 +158,10 @@ class LeasedBucket(TokenBucket):
         super().update(rate, burst)
         self._size()
 
+    def lease_from(self, share: float, wake: "Callable[[LeasedBucket], None]") -> None:
+        """Another share, or another store's host, which asks from now on."""
+        self.share, self._wake, self._woke = share, wake, False
+
     def ask(self, now: float) -> float:
         """How much to lease now; negative: so much is given back, and already taken out here; 0: nothing."""
         elapsed = 1.0 if self._asked_at is None else max(now - self._asked_at, 1e-3)
@@ -274,7 +278,7 @@ def _bucket(
         known.update(rate, burst)
         return known
     if isinstance(known, LeasedBucket):
-        known.share = share
+        known.lease_from(share, wake)
         known.update(rate, burst)
         return known
     leased = LeasedBucket(rate, burst, share, wake)

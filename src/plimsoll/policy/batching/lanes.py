@@ -7,7 +7,7 @@ counted, not walked: a lane stands in a heap under the round in which it has cre
 whatever the sizes and weights are. A tenant that asked for less than its share keeps some of the rounds that went by
 without it, so that its next few requests go first.
 
-As long as one lane alone has anything waiting nothing of this is done.
+As long as one lane alone has anything waiting only the charges are kept.
 """
 
 from collections.abc import Hashable, Iterator
@@ -25,6 +25,7 @@ _SLACK = 256  # old entries tolerated before the ring is rebuilt
 _EXACT = 32  # lanes up to which those are asked, too, that have nothing waiting now but may have soon
 
 Entry = tuple[float, int, Request]  # the moment that orders it, sequence, request
+Rival = tuple[float, float, float]  # items that wait, items a second that come, at most so many items by its turns
 Turn = tuple[float, int, "Lane"]  # the round in which it may go, its place in a round, the lane
 
 
@@ -135,7 +136,7 @@ class Lane:
 class Level:
     """One priority: its lanes, and the round they are in."""
 
-    __slots__ = ("active", "busy", "lanes", "places", "priority", "purge_at", "rate", "ring", "round")
+    __slots__ = ("active", "busy", "lanes", "places", "priority", "purge_at", "rate", "ring", "round", "weight")
 
     def __init__(self, priority: int) -> None:
         self.priority = priority
@@ -145,6 +146,7 @@ class Level:
         self.round = 0.0
         self.busy = 0  # times that it was; debts and claims end when nothing waits
         self.rate = ArrivalRate()
+        self.weight = 0.0  # of the active lanes
         self.places = 0
         self.purge_at = _KEPT
 
@@ -161,12 +163,13 @@ class Level:
             heappop(ring)
 
     def charge(self, lane: Lane, items: int) -> None:
-        """`lane` has its turn and takes so many. Alone it owes nothing."""
-        if len(self.active) > 1:
-            before = lane.due
-            lane.charge(items)
-            if lane.due != before:
-                heapreplace(self.ring, (lane.due, lane.place, lane))
+        """`lane` has its turn and takes so many."""
+        before = lane.due
+        lane.charge(items)
+        if len(self.active) == 1:
+            self.round = max(self.round, lane.due)  # who comes back finds that rounds have gone by
+        elif lane.due != before:
+            heapreplace(self.ring, (lane.due, lane.place, lane))
 
     def forget_lanes(self) -> list[Lane]:
         """Those with nothing waiting, and neither a debt nor a smaller claim than a new one's. Returns them."""
@@ -234,11 +237,12 @@ class Lanes:
         level, active = lane.level, lane.level.active
         if lane.busy != level.busy:
             lane.busy, lane.due, lane.credit = level.busy, level.round - _KEPT_ROUNDS, 0.0
-        if len(active) == 1:  # it wasn't charged while it was alone
+        if len(active) == 1:
             other = next(iter(active))
-            level.round = other.due = max(level.round, other.due)
+            other.due = max(level.round, other.due)  # a claim is for who comes, not for who was alone
             level.ring[:] = [(other.due, other.place, other)]
         active[lane] = None
+        level.weight += lane.weight
         level.places += 1
         lane.place = level.places
         claim = level.round - (_KEPT_ROUNDS if len(active) > 1 else 0.0)
@@ -256,6 +260,7 @@ class Lanes:
         """Nothing waits in it any more."""
         level = lane.level
         del level.active[lane]
+        level.weight = level.weight - lane.weight if level.active else 0.0
         if not level.active:
             level.busy += 1
         self.active -= 1
@@ -300,30 +305,35 @@ class Lanes:
         for level, turn in passed:
             heappush(level.ring, turn)
 
-    def before(
-        self, priority: int, lane: Lane | None, weight: float, items: float, within_s: float, now: float
-    ) -> float:
-        """Others' items that go before the last of `items` of `lane` (None: a new tenant's), which waits `within_s`:
-        all of higher priority, and what turns give the other tenants. Who comes meanwhile counts, too."""
-        found = 0.0
+    def rivals(self, priority: int, lane: Lane | None, weight: float, items: float, now: float) -> list[Rival]:
+        """What may go before the last of `items` of `lane` (None: a new tenant's): all of higher priority, and what
+        turns give the other tenants until then."""
+        found: list[Rival] = []
         for level in self._order:
             if level.priority < priority:
                 break
             if level.priority > priority:
-                found += level.rate.update(now) * within_s
-                for other in level.active:
-                    found += other.items
+                found.append((sum(other.items for other in level.active), level.rate.update(now), inf))
                 continue
-            # The round in which the last of them goes.
-            begins = level.round - _KEPT_ROUNDS
-            if lane is not None and lane.busy == level.busy:
-                begins = max(begins, lane.due)
-            last = begins + max(items - 1.0, 0.0) / (_EARNED * weight)
-            for other in level.lanes.values() if len(level.lanes) <= _EXACT else level.active:
+            claim = level.round - _KEPT_ROUNDS
+            begins = claim if lane is None or lane.busy != level.busy else max(lane.due, claim)
+            last = begins + max(items - 1.0, 0.0) / (_EARNED * weight)  # the round in which the last of them goes
+            many = len(level.lanes) > _EXACT
+            if many and len(level.active) > _EXACT:
+                # Too many to ask each: those that wait by their turns, and those to come as if each were a newcomer.
+                own, own_rate = (lane.items, lane.rate.update(now)) if lane else (0, 0.0)
+                turns = max(0.0, last - level.round) * _EARNED * level.weight + len(level.active)
+                waits = min(sum(other.items for other in level.active) - own, turns)
+                found.append((waits, max(level.rate.update(now) - own_rate, 0.0), inf))
+                continue
+            for other in level.active if many else level.lanes.values():
                 if other is not lane:
-                    waits = other.items + other.rate.update(now) * within_s
-                    due = other.due if other.items else max(other.due, level.round - _KEPT_ROUNDS)
-                    found += min(waits, max(0.0, (last - due) * _EARNED * other.weight + 1.0))
+                    due = other.due if other.items else max(other.due, claim)
+                    turns = max(0.0, last - due) * _EARNED * other.weight + 1.0
+                    found.append((other.items, other.rate.update(now), turns))
+            if many:
+                known = sum(other.rate.per_s for other in level.active)
+                found.append((0, max(level.rate.update(now) - known, 0.0), inf))
         return found
 
     def buckets(self) -> Iterator[Bucket]:

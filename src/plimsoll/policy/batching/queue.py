@@ -5,7 +5,7 @@ without computing, and when to look again though nothing happens. Everything is 
 """
 
 from heapq import heapify, heappop, heappush
-from math import inf
+from math import inf, sqrt
 
 from plimsoll.core.request import Request
 from plimsoll.core.service_time import ServiceTime
@@ -17,6 +17,7 @@ from plimsoll.policy.batching.sizing import keeping_up, knee, within
 _EXPLORE_EVERY = 32  # batches held at the knee before one goes beyond it
 _DEAD = 256  # dead entries tolerated before heaps are rebuilt
 _LEAST_BUDGET_S = 0.001
+_MOST_RIVAL = 0.9  # of the capacity that is believed to go to others who come later
 
 
 def _towards(mean: float, value: float) -> float:
@@ -140,11 +141,30 @@ class BatchQueue:
         size = request.size
         ahead = 0.0 if lane is None else lane.ahead(min(request.target, request.deadline), self._waiting)
         if lanes.known > 1 or lane is None:
-            own = ahead
-            for _ in range(2):  # who comes while it waits makes it wait longer: two steps are near enough
-                batches = (ahead + size) // usual + 1
-                within_s = rest_s + batches * a + (ahead + size) * c
-                ahead = own + lanes.before(request.priority, lane, request.weight, own + size, within_s, now)
+            own = ahead + size
+            item_s = a / usual + c
+            rivals = lanes.rivals(request.priority, lane, request.weight, own, now)
+            within_s = rest_s + own * item_s
+            for _ in range(3):
+                # Who is behind on his turns takes them all; of the others those who come meanwhile go first, too.
+                ahead, rate = own - size, 0.0
+                for waits, comes, turns in rivals:
+                    if waits + comes * within_s < turns:
+                        ahead += waits
+                        rate += comes
+                    else:
+                        ahead += turns
+                within_s = (rest_s + (ahead + size) * item_s) / (1.0 - min(rate * item_s, _MOST_RIVAL))
+            ahead = own - size
+            come = 0.0
+            for waits, comes, turns in rivals:
+                more = comes * within_s
+                if waits + more < turns:
+                    ahead += waits + more
+                    come += more
+                else:
+                    ahead += turns
+            ahead += sqrt(come)  # one deviation more than the mean, as of Poisson arrivals
         batches = ahead // usual
         part = ahead - batches * usual + size
         start = rest_s + batches * (a + c * usual)
@@ -317,6 +337,8 @@ class BatchQueue:
         bucket.shape.items -= items
         lane.items -= items
         self.size -= items
+        if self._lanes.known > 1:
+            lane.level.charge(lane, items)
         return batch
 
     def _take_in_turn(self, choice: Choice, now: float, shed: list[Request]) -> list[Request]:

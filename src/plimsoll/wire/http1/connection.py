@@ -34,6 +34,7 @@ LINGER: Final = 1  # answered for the last time; what still comes is thrown away
 CLOSED: Final = 2  # closing or closed
 
 _JOIN_BYTES: Final = 16 * 1024  # copying this much costs less than a second buffer in the write
+_OUT_MOST: Final = 64  # answers that wait for the end of a read: 1 MiB at most
 
 
 class ServerConnection(asyncio.Protocol):
@@ -153,7 +154,7 @@ class ServerConnection(asyncio.Protocol):
         if exchange.closes:
             self._ended = self._attention = True
         pending = self.pending
-        if len(pending) >= self._depth or self.backlog:
+        if len(pending) >= self._depth or self.backlog or self.blocked_at is not None:
             self.backlog.append(exchange)
             self._attention = True
             return
@@ -182,7 +183,7 @@ class ServerConnection(asyncio.Protocol):
             self._out.append(data)
             if pending:
                 self._advance()
-            if not self._buffering:
+            if not self._buffering or len(self._out) >= _OUT_MOST:
                 self._flush()
         else:
             self._write(data)
@@ -209,6 +210,8 @@ class ServerConnection(asyncio.Protocol):
             exchange.closes = self._ended = self._surplus = True
         self._make_answer(exchange, status, headers, body)
         self._advance()
+        if len(body) > _JOIN_BYTES:
+            self._flush()  # so that the transport says at once when it is too much: a read may hold 4,000 requests
         self._settle()
 
     def _make_answer(self, exchange: Exchange, status: int, headers: bytes, body: bytes) -> None:
@@ -256,7 +259,7 @@ class ServerConnection(asyncio.Protocol):
             return
         depth, pending, backlog, reader = self._depth, self.pending, self.backlog, self.reader
         self._buffering = True  # on_request may answer at once: collected here, never recursed into
-        while backlog and len(pending) < depth:
+        while backlog and len(pending) < depth and self.blocked_at is None:
             pending.append(exchange := backlog.popleft())
             if exchange.answer is None:
                 try:
@@ -374,6 +377,11 @@ class ServerConnection(asyncio.Protocol):
     def abort(self) -> None:
         self._enter(CLOSED)
         self.transport.abort()
+
+    def unsent(self) -> int:
+        """Bytes of answers that this client has not taken yet."""
+        waiting = sum(len(piece) for exchange in self.pending for piece in exchange.answer or ())
+        return waiting + self.transport.get_write_buffer_size()
 
     def probe(self) -> None:
         """Makes the kernel of a peer that has gone say so: writing is the only way to learn it over TCP."""

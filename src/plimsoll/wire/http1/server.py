@@ -14,7 +14,7 @@ from plimsoll.wire.http1.head import HeadCache
 from plimsoll.wire.http1.listen import listen
 from plimsoll.wire.http1.peer import peer_of
 from plimsoll.wire.http1.settings import HttpSettings
-from plimsoll.wire.http1.sweep import relieve, sweep
+from plimsoll.wire.http1.sweep import cut_greedy, relieve, sweep
 from plimsoll.wire.http1.tls import TlsContext
 from plimsoll.wire.http1.tls_connection import TlsConnection
 
@@ -200,6 +200,7 @@ class HttpServer:
         for connection in list(self._connections):
             sweep(connection, now)
         relieve(list(self._connections), self.settings.max_incomplete_bytes)
+        cut_greedy(list(self._connections), self.settings.max_unsent_bytes)
         for handshake in list(self._handshakes):
             handshake.sweep(now)
 

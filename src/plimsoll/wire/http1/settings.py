@@ -32,6 +32,9 @@ class HttpSettings:
     max_connections_per_peer: int = 4096
     # Bodies that are still coming in, together. Looked at each `sweep_s`; beyond it the largest are refused (503).
     max_incomplete_bytes: int = 1024 * 1024 * 1024
+    # Answers that clients have not taken, together. Beyond it the connections that hold most are cut: a client may ask
+    # for `pipeline_depth` answers of any size and read none.
+    max_unsent_bytes: int = 1024 * 1024 * 1024
     # After this long the next answer says `connection: close`: load spreads anew after scaling, and a certificate or
     # client CA that was replaced is out of use in the end. There is no limit of requests: none of them leaves anything.
     max_age_s: float = 3600.0

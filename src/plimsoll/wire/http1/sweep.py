@@ -52,6 +52,19 @@ def relieve(connections: Iterable[ServerConnection], most_bytes: int) -> None:
             return
 
 
+def cut_greedy(connections: Iterable[ServerConnection], most_bytes: int) -> None:
+    """Cuts those that have most of their answers still to read, until the others leave no more than `most_bytes`."""
+    held = [(unsent, one) for one in connections if (unsent := one.unsent())]
+    total = sum(unsent for unsent, _ in held)
+    if total <= most_bytes:
+        return
+    for unsent, connection in sorted(held, key=lambda pair: pair[0], reverse=True):
+        total -= unsent
+        connection.abort()
+        if total <= most_bytes:
+            return
+
+
 def _write_allowance(connection: ServerConnection) -> float:
     """Seconds that a reader has: more, the more it has taken."""
     drained = max(0, connection.blocked_bytes - connection.transport.get_write_buffer_size())

@@ -224,6 +224,15 @@ def test_a_quota_moves_between_shared_and_leased_without_a_new_burst():
     assert admitted(quota, 99, now=1.0) == 25
 
 
+def test_another_store_is_woken_from_the_reload_on():
+    first, second = [], []
+    quota = TenantQuota(requests_per_s=100, wake=first.append)
+    assert quota.admit(0.0) is None
+    quota.update(requests_per_s=100, share=1 / 2, wake=second.append)
+    quota.admit(0.0)
+    assert (len(first), len(second)) == (1, 1)
+
+
 def test_leased_tokens_may_be_in_debt_and_the_lease_pays_it():
     woken = []
     quota = TenantQuota(tokens_per_minute=6000, share=1 / 2, wake=woken.append)

@@ -107,6 +107,9 @@ class Forwarding:
             if not self.service.view.fallback or not self._degrade(NoReplica("no replica is ready", retry_after_s=1)):
                 self._door.hold(self, now)
             return
+        if not upstream.has_room():
+            self.refuse(Shed("as many requests as its replicas can take are under way", retry_after_s=1))
+            return
         target_s = target.view.target_s
         if target_s is not None and not self._sent and self._door.sheds(target):
             aim = min(self.deadline, self.exchange.arrived + self.held_s + target_s)
@@ -212,7 +215,7 @@ class Forwarding:
         self._attempts.remove(attempt)
         now = self._door.now()
         upstream = attempt.upstream
-        upstream.report(load, now)
+        upstream.answered(load, outcome, now - attempt.sent_at, now)
         self.target.responded(upstream, outcome, now - attempt.sent_at, now)
         if self.exchange.method == "HEAD":
             body = as_long_as_said(headers)

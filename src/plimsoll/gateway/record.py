@@ -84,6 +84,8 @@ class Record:
         self._door = self._metrics.service("", "")  # what found no service
         self.render = self._metrics.render
         self.cache = self._metrics.cache
+        self.tenant = self._metrics.tenant
+        self.forget_tenant = self._metrics.forget_tenant
 
     def count(self, audit: AuditLog) -> None:
         audit.register(self._metrics.metrics)

@@ -7,7 +7,9 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
+from plimsoll.core.outcome import Outcome
 from plimsoll.core.snapshot import Endpoint
+from plimsoll.policy.admission import ConcurrencyLimit
 from plimsoll.policy.routing import Overdue, ReplicaLoad
 from plimsoll.wire.http1 import Burst, ClientConnection
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 # Of ORCA's `endpoint-load-metrics` in its text form: what a newcomer would wait, and what one more item costs.
 _LOAD = re.compile(rb"named_metrics\.wait_ms=([0-9.]+),named_metrics\.item_ms=([0-9.]+)")
+_OVERLOADED = frozenset({Outcome.SHED, Outcome.EXPIRED})
 _CONNECT_S = 1.5  # an address that swallows packets must not keep requests; one lost SYN is sent again after 1 s
 _CONNECTING = 32  # attempts at once: a burst of thousands would overrun the replica's backlog
 # After a failed attempt nobody tries again for so long, twice as long each time. A replica that is being restarted is
@@ -38,7 +41,7 @@ class Upstream:
 
     __slots__ = (
         "_burst", "_connecting", "_down_s", "_idle", "_load", "_max_connections", "_max_idle", "_open", "_tasks",
-        "_unused", "_waiting", "avoid_until", "clock", "down_until", "endpoint", "gone", "load", "overdue",
+        "_unused", "_waiting", "avoid_until", "clock", "down_until", "endpoint", "gone", "limit", "load", "overdue",
         "revision_line", "watched",
     )  # fmt: skip
 
@@ -47,6 +50,7 @@ class Upstream:
         self.clock = monotonic
         self.load = ReplicaLoad()
         self.overdue: Overdue[Attempt] = Overdue()
+        self.limit: ConcurrencyLimit | None = None
         self.watched = False
         self._load = (b"", 0.0, 0.0)  # the last report as it came, and read
         # A replica that just died has nothing outstanding, so it would look like the best choice of all.
@@ -91,8 +95,22 @@ class Upstream:
         if self.watched:
             self.overdue.ended(attempt, now, answered=answered)
 
-    def report(self, load: bytes, now: float) -> None:
-        """`load`: the value of its `endpoint-load-metrics`, empty where it says nothing."""
+    def answered(self, load: bytes, outcome: Outcome, seconds: float, now: float) -> None:
+        """`load`: the value of its `endpoint-load-metrics`, empty where it says nothing; `seconds`: since it was sent.
+
+        One that never says how busy it is (another server than ours) gets a bound that finds itself."""
+        if load:
+            self._report(load, now)
+            self.limit = None
+            return
+        if self.limit is None:
+            self.limit = ConcurrencyLimit()
+        self.limit.observe(seconds, self.outstanding + 1, outcome not in _OVERLOADED, now)
+
+    def has_room(self) -> bool:
+        return self.limit is None or self.limit.admits(self.outstanding)
+
+    def _report(self, load: bytes, now: float) -> None:
         raw, wait_s, item_s = self._load
         if load != raw:
             match = _LOAD.search(load)
@@ -100,8 +118,7 @@ class Upstream:
                 return
             wait_s, item_s = float(match[1]) / 1000, float(match[2]) / 1000
             self._load = (load, wait_s, item_s)
-        if load:
-            self.load.report(wait_s, item_s, now)
+        self.load.report(wait_s, item_s, now)
 
     # --- connections ------------------------------------------------------------------------------------------------
 

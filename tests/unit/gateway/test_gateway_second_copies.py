@@ -190,3 +190,27 @@ def test_a_replica_that_fails_while_its_peers_do_well_is_let_alone(play):
             assert len(bad.requests) - before <= 1
 
     play(main())
+
+
+def test_a_server_that_never_says_how_busy_it_is_gets_a_bound(play):
+    """Another server than ours, or one without the header: as many at once as its answers bear."""
+
+    async def main():
+        async with GatewayHost() as host:
+            go = asyncio.Event()
+            a = await host.replica("a", ok)
+            host.serve(view("mood", a))
+            await host.post()
+            upstream = host.service().upstreams["a"]
+            assert upstream.limit is not None
+            a.script = later(ok, go)
+            most = upstream.limit.limit
+            asked = [host.asking() for _ in range(most + 5)]
+            await until(lambda: host.seen["shed"] == 5)
+            go.set()
+            assert sorted(got.status for got in await asyncio.gather(*asked)) == [200] * most + [503] * 5
+            a.script = loaded(0.0)
+            await host.post()
+            assert upstream.limit is None  # it says so itself now
+
+    play(main())

@@ -52,8 +52,10 @@ class Directory:
         """There are no tenants at all."""
         return not self._tenants
 
-    def take(self, snapshot: Snapshot) -> None:
-        """The snapshot's tenants, from now on. Requests under way keep the tenant they came with."""
+    def take(self, snapshot: Snapshot) -> set[str]:
+        """The snapshot's tenants, from now on. Requests under way keep the tenant they came with. Names of those that
+        are gone."""
+        before = self._tenants.keys()
         self._lease(snapshot.limits)
         services = {service.name: service for service in snapshot.services}
         share = 1 / max(1, snapshot.limits.gateways)
@@ -75,6 +77,7 @@ class Directory:
         if views != self._views or self._tokens is None:
             self._learn(views)
             self._views = views
+        return before - tenants.keys()
 
     def identify(
         self, headers: Iterable[tuple[bytes, bytes]], peer_subjects: Sequence[str], now_wall: float

@@ -9,6 +9,12 @@ from pathlib import Path
 
 from servers import HERE, LOAD_CORE, on_core
 
+_DISTINCT = """local body, n = wrk.body, 0
+function request()
+  n = n + 1
+  return wrk.format(nil, nil, nil, body .. n)
+end
+"""
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
 
@@ -22,9 +28,17 @@ class Load:
 
 
 def drive(
-    url: str, body: bytes, *, connections: int, seconds: float, folder: Path, headers: dict[str, str] | None = None
+    url: str,
+    body: bytes,
+    *,
+    connections: int,
+    seconds: float,
+    folder: Path,
+    headers: dict[str, str] | None = None,
+    distinct: bool = False,
 ) -> Load:
-    """As many requests as `connections` callers get answered; `headers` beside the content type."""
+    """As many requests as `connections` callers get answered; `headers` beside the content type. `distinct` (wrk only):
+    each body differs, by a number after it, which only who doesn't read it takes."""
     tool = [sys.executable, str(HERE / "client.py")] if shutil.which("wrk") is None else ["wrk"]
     arguments = [
         "-t1",
@@ -32,7 +46,7 @@ def drive(
         f"-d{max(1, round(seconds))}s",
         "--latency",
         "-s",
-        str(_script(body, headers or {}, folder)),
+        str(_script(body, headers or {}, folder, distinct=distinct)),
         url,
     ]
     done = subprocess.run([*on_core(LOAD_CORE), *tool, *arguments], capture_output=True, text=True, check=True)
@@ -67,10 +81,17 @@ def _milliseconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def _script(body: bytes, headers: dict[str, str], folder: Path) -> Path:
+def _script(body: bytes, headers: dict[str, str], folder: Path, *, distinct: bool) -> Path:
     path = folder / "post.lua"
     lines = [
         f'wrk.headers["{name}"]="{value}"\n' for name, value in ({"Content-Type": "application/json"} | headers).items()
     ]
-    path.write_text('wrk.method="POST"\n' + "".join(lines) + "wrk.body=[==[" + body.decode() + "]==]\n")
+    path.write_text(
+        'wrk.method="POST"\n'
+        + "".join(lines)
+        + "wrk.body=[==["
+        + body.decode()
+        + "]==]\n"
+        + (_DISTINCT if distinct else "")
+    )
     return path

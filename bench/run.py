@@ -21,6 +21,8 @@ from statistics import median
 
 import numpy as np
 
+from fairness import fairness_part
+from features import cache_part, feature_part
 from lasting import soak_part, step_part
 from load import Load, drive
 from models import make
@@ -54,6 +56,13 @@ def main() -> None:
         "replica": lambda: replica_part(models, options.rounds, options.seconds),
         "gateway": lambda: gateway_part(options.rounds, options.seconds),
         "start": lambda: measure_startup(models["digits"], WORK, options.rounds),
+        "fairness": lambda: fairness_part(
+            sleepy(HERE / "peers/sleepy.py"), WORK, rounds=half(options), seconds=options.seconds, say=progress
+        ),
+        "features": lambda: [
+            *feature_part(WORK, BODY, rounds=options.rounds, seconds=options.seconds, say=progress),
+            *cache_part(models["heavy"], BODY, WORK, rounds=half(options), seconds=options.seconds, say=progress),
+        ],
         "overload": lambda: overload_parts(models, options),
     }
     rows: list[Row] = []
@@ -181,9 +190,14 @@ def bare_session(model: Path) -> float:
 # --- beyond the capacity ---------------------------------------------------------------------------------------------
 
 
+def half(options: argparse.Namespace) -> int:
+    """Rounds of the parts whose rounds are long."""
+    return max(1, options.rounds // 2)
+
+
 def overload_parts(models: dict[str, Path], options: argparse.Namespace) -> list[Row]:
     """Two rounds of `--rounds 5`: under three minutes."""
-    rounds, seconds = max(1, options.rounds // 2), options.seconds
+    rounds, seconds = half(options), options.seconds
     waiting, busy = sleepy(HERE / "peers/sleepy.py"), heavy(models["heavy"], BODY)
     if options.soak:
         return soak_part(waiting, WORK, minutes=options.soak, say=progress)

@@ -133,3 +133,14 @@ def cpu_s(pids: tuple[int, ...]) -> float:
 
 def rss_bytes(pids: tuple[int, ...]) -> int:
     return sum(psutil.Process(pid).memory_info().rss for pid in pids)
+
+
+def replica_socket(stack: Stack) -> Path:
+    """The Unix socket of `plimsoll up`'s one replica, where it believes who speaks."""
+    found = {
+        Path(one.laddr)
+        for one in psutil.Process(stack.replicas[0]).net_connections("unix")
+        if one.status == "NONE" and str(one.laddr).endswith(".sock") and "/r/" in str(one.laddr)
+    }
+    (path,) = found
+    return path

@@ -73,7 +73,7 @@ class TlsContext:
         self._stamp = stamp
         try:
             self.current = make_context(self.settings)
-        except HostError as error:
+        except Exception as error:  # whatever it is, the next look must come
             _log.error("new TLS files refused, the old ones stay in use: %s", error)
             return False
         _log.info("TLS files read anew", extra={"file": self.settings.cert_file})

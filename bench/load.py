@@ -83,15 +83,8 @@ def _milliseconds(text: str) -> float:
 
 def _script(body: bytes, headers: dict[str, str], folder: Path, *, distinct: bool) -> Path:
     path = folder / "post.lua"
-    lines = [
-        f'wrk.headers["{name}"]="{value}"\n' for name, value in ({"Content-Type": "application/json"} | headers).items()
-    ]
-    path.write_text(
-        'wrk.method="POST"\n'
-        + "".join(lines)
-        + "wrk.body=[==["
-        + body.decode()
-        + "]==]\n"
-        + (_DISTINCT if distinct else "")
-    )
+    sent = {"Content-Type": "application/json"} | headers
+    lines = ['wrk.method="POST"', *(f'wrk.headers["{name}"]="{value}"' for name, value in sent.items())]
+    lines += ["wrk.body=[==[" + body.decode() + "]==]", _DISTINCT if distinct else ""]
+    path.write_text("\n".join(lines))
     return path

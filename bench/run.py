@@ -21,8 +21,9 @@ from statistics import median
 
 import numpy as np
 
-from fairness import fairness_part
+from fairness import fairness_part, one_by_one
 from features import cache_part, feature_part
+from freeze import freeze_part
 from lasting import soak_part, step_part
 from load import Load, drive
 from models import make
@@ -34,6 +35,7 @@ from table import Row, as_json, markdown, show, write_into
 
 HERE = Path(__file__).parent
 WORK = HERE / ".work"
+SLEEPY = HERE / "peers/sleepy.py"
 SAMPLE = [(i * 7) % 17 for i in range(1, 65)]
 BODY = json.dumps(
     {"inputs": [{"name": "x", "shape": [1, 64], "datatype": "FP32", "data": [float(value) for value in SAMPLE]}]},
@@ -56,8 +58,12 @@ def main() -> None:
         "replica": lambda: replica_part(models, options.rounds, options.seconds),
         "gateway": lambda: gateway_part(options.rounds, options.seconds),
         "start": lambda: measure_startup(models["digits"], WORK, options.rounds),
-        "fairness": lambda: fairness_part(
-            sleepy(HERE / "peers/sleepy.py"), WORK, rounds=half(options), seconds=options.seconds, say=progress
+        "fairness": lambda: [
+            *fairness_part(one_by_one(SLEEPY), WORK, rounds=half(options), seconds=options.seconds, say=progress),
+            *fairness_part(sleepy(SLEEPY), WORK, rounds=half(options), seconds=options.seconds, say=progress, bar=""),
+        ],
+        "freeze": lambda: freeze_part(
+            sleepy(SLEEPY), WORK, rounds=half(options), seconds=options.seconds, say=progress
         ),
         "features": lambda: [
             *feature_part(WORK, BODY, rounds=options.rounds, seconds=options.seconds, say=progress),
@@ -198,7 +204,7 @@ def half(options: argparse.Namespace) -> int:
 def overload_parts(models: dict[str, Path], options: argparse.Namespace) -> list[Row]:
     """Two rounds of `--rounds 5`: under three minutes."""
     rounds, seconds = half(options), options.seconds
-    waiting, busy = sleepy(HERE / "peers/sleepy.py"), heavy(models["heavy"], BODY)
+    waiting, busy = sleepy(SLEEPY), heavy(models["heavy"], BODY)
     if options.soak:
         return soak_part(waiting, WORK, minutes=options.soak, say=progress)
     return [

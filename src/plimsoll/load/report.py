@@ -53,6 +53,7 @@ class Report:
     refusals: Mapping[str, str] | None = None
     last_failure: str = ""
     interrupted: bool = False
+    started_at: float = 0.0  # unix seconds, by the clock at the end of the run
 
     @property
     def offered_per_s(self) -> float:
@@ -181,6 +182,7 @@ def made_json(report: Report) -> dict[str, object]:
     latency["max"] = ms(report.worst_s) if report.accepted else None
     return {
         "seed": report.seed,
+        "started_at": round(report.started_at, 3),
         "duration_s": round(report.duration_s, 3),
         "offered": report.offered,
         "offered_per_s": round(report.offered_per_s, 3),

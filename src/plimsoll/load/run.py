@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from plimsoll.core.errors import HostError
@@ -146,4 +146,5 @@ def _report(
         refusals=dict(tally.refusals_seen),
         last_failure=client.last_failure,
         interrupted=interrupted,
+        started_at=time() - (monotonic() - client.started),
     )

@@ -41,7 +41,7 @@ def report(*, latencies_s=(0.002,) * 98 + (0.018,) * 2, outcomes=None, **more):
 def test_the_json_has_the_keys_that_programs_read():
     told = json.loads(json.dumps(made_json(report(outcomes={"shed": 4, "ok": 96}, in_time=95))))
     assert told == {
-        "seed": 7, "duration_s": 1.0, "offered": 100, "offered_per_s": 100.0, "goodput_per_s": 95.0,
+        "seed": 7, "started_at": 0.0, "duration_s": 1.0, "offered": 100, "offered_per_s": 100.0, "goodput_per_s": 95.0,
         "outcomes": {"ok": 96, "shed": 4}, "hung": 0,
         "latency_ms": pytest.approx({"p50": 2.0, "p95": 2.0, "p99": 18.0, "max": 18.0}, rel=0.03),
         "apart_ms": {}, "refusal_ms": {"p99": None},

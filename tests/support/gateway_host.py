@@ -83,8 +83,10 @@ def die(replica, exchange):
 
 def loaded(wait_ms, item_ms=1.0, script=None):
     """Answers with a report of its load."""
-    line = b"endpoint-load-metrics: TEXT application_utilization=0.500,named_metrics.queued=3," \
+    line = (
+        b"endpoint-load-metrics: TEXT application_utilization=0.500,named_metrics.queued=3,"
         b"named_metrics.wait_ms=%.2f,named_metrics.item_ms=%.3f\r\n" % (wait_ms, item_ms)
+    )
     return lambda replica, exchange: exchange.respond(200, OK_LINES + line, exchange.body)
 
 

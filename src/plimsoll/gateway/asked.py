@@ -9,29 +9,21 @@ _READ = frozenset({b"x-request-id", b"plimsoll-priority", *wire_deadline.HEADERS
 _MOST = 1_000_000  # either way
 
 
-class Asked:
-    """`left_s`: None where the client names no deadline. `priority`: higher wins; it is capped where it is used."""
-
-    __slots__ = ("left_s", "priority", "request_id")
-
-    def __init__(self) -> None:
-        self.left_s: float | None = None
-        self.priority = 0
-        self.request_id: str | None = None
-
-
-def read_head(headers: Headers) -> Asked:
-    """Raises Invalid for a deadline or a priority that is none."""
-    asked = Asked()
+def read_head(headers: Headers) -> tuple[str | None, float | None, int]:
+    """The client's request id; seconds that it leaves us (None: it names no deadline); its priority, higher wins, to be
+    capped where it is used. Raises Invalid for a deadline or a priority that is none."""
+    request_id: str | None = None
+    left_s: float | None = None
+    priority = 0
     for name, value in headers:
         if name in _READ:
             if name == b"x-request-id":
-                asked.request_id = request_id_from(value)
+                request_id = request_id_from(value)
             elif name == b"plimsoll-priority":
-                asked.priority = _priority(value)
-            elif asked.left_s is None or name == wire_deadline.DEADLINE:
-                asked.left_s = wire_deadline.time_left(name, value)
-    return asked
+                priority = _priority(value)
+            elif left_s is None or name == wire_deadline.DEADLINE:
+                left_s = wire_deadline.time_left(name, value)
+    return request_id, left_s, priority
 
 
 def _priority(value: bytes) -> int:

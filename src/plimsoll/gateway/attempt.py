@@ -14,9 +14,9 @@ from plimsoll.wire.http1 import ClientConnection
 class Owner(Protocol):
     """The request that tries."""
 
-    def send(self, attempt: "Attempt", connection: ClientConnection) -> None: ...
+    def send(self, attempt: "Attempt", connection: ClientConnection, now: float) -> None: ...
 
-    def answered(self, attempt: "Attempt", status: int, headers: Headers, body: bytes) -> None: ...
+    def answered(self, attempt: "Attempt", status: int, headers: Headers, body: bytes, now: float) -> None: ...
 
     def lost(self, attempt: "Attempt", reason: str) -> None: ...
 
@@ -44,7 +44,14 @@ class Attempt:
         return self._owner
 
     def begin(self, now: float) -> None:
-        self.upstream.begin(self, now)
+        upstream = self.upstream
+        upstream.begin(self, now)
+        connection = upstream.idle_connection()
+        if connection is None:
+            upstream.acquire(self)
+        else:
+            self._connection = connection
+            self._owner.send(self, connection, now)
 
     def drop(self, now: float) -> None:
         """Nobody waits for it any more. An answer under way is not read to its end: closing tells the replica."""
@@ -71,7 +78,7 @@ class Attempt:
 
     def on_connection(self, connection: ClientConnection) -> None:
         self._connection = connection
-        self._owner.send(self, connection)
+        self._owner.send(self, connection, self.upstream.clock())
 
     def on_unreachable(self, reason: str) -> None:
         self._end(self.upstream.clock())
@@ -84,8 +91,9 @@ class Attempt:
             self.computing = True
 
     def on_response(self, status: int, headers: Headers, body: bytes) -> None:
-        self._end(self.upstream.clock(), answered=True)
-        self._owner.answered(self, status, headers, body)
+        now = self.upstream.clock()
+        self._end(now, answered=True)
+        self._owner.answered(self, status, headers, body, now)
 
     def on_lost(self, reason: str, started: bool) -> None:
         if self._over:

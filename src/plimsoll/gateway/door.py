@@ -23,7 +23,7 @@ from plimsoll.core.errors import (
 from plimsoll.core.ids import new_request_id, request_id_from
 from plimsoll.core.outcome import Outcome
 from plimsoll.core.snapshot import ServiceReport, ServiceView, Snapshot
-from plimsoll.gateway.asked import Asked, read_head
+from plimsoll.gateway.asked import read_head
 from plimsoll.gateway.attempt import Attempt
 from plimsoll.gateway.cache import CacheStores, ServiceCache
 from plimsoll.gateway.caching import begin_trip
@@ -88,6 +88,8 @@ class Door:
                 service = Service(view, self._settings, self._random, self.burst)
             else:
                 service.update(view)
+            service.tenants_share_it = not self.tenants.empty
+            service.plain = self.tenants.empty and view.anonymous is not False
             self._use_cache(service)
             self._services[view.name] = service
             self._records[view.name] = self._record.of(service, self._records.get(view.name))
@@ -161,15 +163,15 @@ class Door:
 
     def _forward(self, exchange: Exchange, service: Service) -> None:
         now = self.now()
-        asked = read_head(exchange.headers)
-        view, arrived, left_s = service.view, exchange.arrived, asked.left_s
-        timeout_s = view.timeout_s if left_s is None or left_s > view.timeout_s else left_s
+        request_id, left_s, priority = read_head(exchange.headers)
+        arrived, timeout_s = exchange.arrived, service.timeout_s
+        deadline = arrived + (timeout_s if left_s is None or left_s > timeout_s else left_s)
         forwarding = exchange.context = Forwarding(
             self,
             exchange,
             service,
-            (asked.request_id or new_request_id(self._getrandbits)).encode(),
-            arrived + timeout_s,
+            (request_id or new_request_id(self._getrandbits)).encode(),
+            deadline,
             None if left_s is None else arrived + left_s,
         )
         self.in_flight += 1
@@ -177,25 +179,26 @@ class Door:
         service.retries.record_request(now)
         if service.affinity is not None:
             forwarding.session = service.affinity.key(exchange.headers)
-        if forwarding.deadline <= now:
+        if deadline <= now:
             forwarding.refuse(Expired("the deadline had passed when the request came"))
             return
-        forwarding.slot = self._wheel.add(forwarding, forwarding.deadline + service.patience_s)
-        if self.tenants.empty and service.view.anonymous is not False:
-            if asked.priority < 0:
-                forwarding.hop_lines = b"plimsoll-priority: %d\r\n" % asked.priority
+        forwarding.slot = self._wheel.add(forwarding, deadline + service.patience_s)
+        if service.plain:
+            if priority < 0:
+                forwarding.hop_lines = b"plimsoll-priority: %d\r\n" % priority
             self._admitted(forwarding, now)
         else:
-            self._identify(forwarding, asked, now)
+            self._identify(forwarding, priority, now)
 
-    def _identify(self, forwarding: Forwarding, asked: Asked, now: float) -> None:
+    def _identify(self, forwarding: Forwarding, priority: int, now: float) -> None:
         """Who asks, and whether its quota has room. Waits where a token's key has to be fetched first."""
         exchange, service = forwarding.exchange, forwarding.service
         try:
             tenant = self.tenants.identify(exchange.headers, exchange.peer_subjects(), self.wall())
+            forwarding.tenant_name = "" if tenant is None else tenant.name
             self.tenants.permit(tenant, service.view)
         except KeysPending as pending:
-            pending.future.add_done_callback(lambda _: self._identify_again(forwarding, asked))
+            pending.future.add_done_callback(lambda _: self._identify_again(forwarding, priority))
             return
         except RequestError as error:
             forwarding.refuse(error)
@@ -204,20 +207,19 @@ class Door:
         if tenant is not None:
             refused = tenant.quota.admit(now)
             if refused is not None:
-                forwarding.tenant_name = tenant.name
                 forwarding.refuse(Throttled(refused.reason, retry_after_s=refused.retry_after_s))
                 return
-            forwarding.tenant, forwarding.tenant_name = tenant, tenant.name
+            forwarding.tenant = tenant
             forwarding.hop_lines = tenant.hop_lines
             most = tenant.max_priority
-        priority = min(asked.priority, most)
+        priority = min(priority, most)
         if priority:
             forwarding.hop_lines += b"plimsoll-priority: %d\r\n" % priority
         self._admitted(forwarding, now)
 
-    def _identify_again(self, forwarding: Forwarding, asked: Asked) -> None:
+    def _identify_again(self, forwarding: Forwarding, priority: int) -> None:
         if not forwarding.ended:
-            self._identify(forwarding, asked, self.now())
+            self._identify(forwarding, priority, self.now())
 
     def _admitted(self, forwarding: Forwarding, now: float) -> None:
         service = forwarding.service
@@ -276,11 +278,6 @@ class Door:
 
     def service_named(self, name: str) -> Service | None:
         return self._services.get(name)
-
-    def sheds(self, service: Service) -> bool:
-        """Whether the length of a replica's queue tells us enough. Where tenants share it, only the replica knows whose
-        turn is next."""
-        return self.tenants.empty
 
     def hold(self, forwarding: Forwarding, now: float) -> None:
         """No replica can be reached. It waits for one, unless none will come or too many wait."""

@@ -40,8 +40,6 @@ class Host(Protocol):
 
     def service_named(self, name: str) -> Service | None: ...
 
-    def sheds(self, service: Service) -> bool: ...
-
     def retried(self, service: Service) -> None: ...
 
     def hedge_later(self, forwarding: "Forwarding", attempt: Attempt, delay_s: float) -> None: ...
@@ -111,10 +109,10 @@ class Forwarding:
             self.refuse(Shed("as many requests as its replicas can take are under way", retry_after_s=1))
             return
         target_s = target.view.target_s
-        if target_s is not None and not self._sent and self._door.sheds(target):
+        if target_s is not None and not target.tenants_share_it and not self._sent:
             aim = min(self.deadline, self.exchange.arrived + self.held_s + target_s)
-            over_s = target.wait_s(upstream, now) - (aim - now)
-            if over_s > 0:
+            over_s = target.too_long_s(upstream, aim - now, now)
+            if over_s:
                 self.refuse(Shed("every replica's queue is longer than its budget", retry_after_s=over_s))
                 return
         self._try(upstream, now)
@@ -160,8 +158,7 @@ class Forwarding:
             deadline = now + self.service.view.timeout_s
             self.deadline = deadline if self.client_until is None else min(deadline, self.client_until)
 
-    def send(self, attempt: Attempt, connection: ClientConnection) -> None:
-        now = self._door.now()
+    def send(self, attempt: Attempt, connection: ClientConnection, now: float) -> None:
         self.sent_at = attempt.sent_at = now
         self._sent += 1
         exchange = self.exchange
@@ -205,7 +202,7 @@ class Forwarding:
 
     # --- the way out: Attempt's calls -------------------------------------------------------------------------------
 
-    def answered(self, attempt: Attempt, status: int, headers: Headers, body: bytes) -> None:
+    def answered(self, attempt: Attempt, status: int, headers: Headers, body: bytes, now: float) -> None:
         lines, said, timing, load = read_answer(headers)
         outcome = (_OUTCOMES.get(said) if said is not None else None) or outcome_of(status)
         if outcome is Outcome.REPLICA_LOST:
@@ -213,17 +210,16 @@ class Forwarding:
             self.lost(attempt, "the replica lost its model")
             return
         self._attempts.remove(attempt)
-        now = self._door.now()
-        upstream = attempt.upstream
+        upstream, target = attempt.upstream, self.target
         upstream.answered(load, outcome, now - attempt.sent_at, now)
-        self.target.responded(upstream, outcome, now - attempt.sent_at, now)
+        if upstream.watched:
+            target.responded(upstream, outcome, now - attempt.sent_at, now)
         if self.exchange.method == "HEAD":
             body = as_long_as_said(headers)
         answer = Answer(status, lines, body, outcome, timing, upstream.revision_line)
         if outcome in DEGRADES:
-            if self._attempts:
-                return  # another replica has it, too, and may do better
-            self._fail(answer)
+            if not self._attempts:  # else another replica has it, too, and may do better
+                self._fail(answer)
         else:
             self.answer(answer)
 
@@ -234,7 +230,8 @@ class Forwarding:
         if upstream.avoid_until <= now:  # the first in a while: one line, however many requests it had
             _log.warning("replica lost: %s", reason, extra=_about(target, upstream))
         upstream.avoid_until = now + _AVOID_S
-        target.responded(upstream, Outcome.REPLICA_LOST, now - attempt.sent_at, now)
+        if upstream.watched:
+            target.responded(upstream, Outcome.REPLICA_LOST, now - attempt.sent_at, now)
         if self._attempts:
             self._alone = True
             return

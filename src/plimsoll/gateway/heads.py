@@ -25,7 +25,7 @@ _NOT_ANSWERED = HOP_BY_HOP | {
 }  # fmt: skip
 
 # A tenant's proof is for the gateway; a replica must not see it.
-CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
+_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 
 _REMEMBERED = 2048  # lines; full, the memory starts anew, so that no client can fill it or keep it useless
 _REMEMBERED_BYTES = 256  # longer ones are built each time: 2048 lines are half a megabyte at most
@@ -66,7 +66,6 @@ class _Lines(dict[tuple[bytes, bytes], bytes]):
 
 # `plimsoll-*` headers are only a trusted hop's to set.
 _requests = _Lines(_NOT_FORWARDED, b"plimsoll-")
-_requests_of_tenants = _Lines(_NOT_FORWARDED | CREDENTIALS, b"plimsoll-")
 _answers = _Lines(_NOT_ANSWERED, None)
 
 
@@ -81,16 +80,20 @@ def request_head(exchange: Exchange, request_id: bytes, hop_lines: bytes, creden
         len(exchange.body),
         request_id,
         hop_lines,
-        request_lines(exchange.headers, _requests_of_tenants if credentials else _requests),
+        request_lines(_without_credentials(exchange.headers) if credentials else exchange.headers),
     )
 
 
-def request_lines(headers: Headers, lines: _Lines = _requests) -> bytes:
+def request_lines(headers: Headers) -> bytes:
     """The client's header lines that the replica may see."""
     try:
-        return b"".join(map(lines.__getitem__, headers))
+        return b"".join(map(_requests.__getitem__, headers))
     except _Nominating:
-        return b"".join(map(lines.__getitem__, _without_nominated(headers)))
+        return b"".join(map(_requests.__getitem__, _without_nominated(headers)))
+
+
+def _without_credentials(headers: Headers) -> Headers:
+    return [header for header in headers if header[0] not in _CREDENTIALS]
 
 
 def read_answer(headers: Headers) -> tuple[bytes, bytes | None, bytes, bytes]:

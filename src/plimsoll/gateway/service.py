@@ -44,12 +44,21 @@ class Service:
         self.affinity: Affinity | None = None
         self.hedging: Hedging | None = None
         self.outliers = Outliers()
+        self.plain = True  # nobody has to prove who they are
+        # Then only the replica knows whose turn is next, and the length of its queue tells us nothing.
+        self.tenants_share_it = False
         self._choose = LeastWait(random.random)
         self._rendezvous = Rendezvous(())
         self.update(view)
 
     def update(self, view: ServiceView) -> None:
         self.view = view
+        self.timeout_s = view.timeout_s
+        # How long after its deadline a request without an answer is ended; before it, where it has a fallback.
+        self.patience_s = self._settings.grace_s
+        if view.fallback:
+            reserved_s = reserve_s(view.fallback, view.target_s or 0.0, _ANSWER_S)
+            self.patience_s = -min(reserved_s, view.timeout_s / 2)
         known, self.upstreams = self.upstreams, {}
         self.ready, self.draining = [], []
         for endpoint in view.endpoints:
@@ -77,15 +86,6 @@ class Service:
         self.affinity = None if view.affinity is None else Affinity(view.affinity)
         self.hedging = (self.hedging or Hedging()) if view.hedging else None
 
-    @property
-    def patience_s(self) -> float:
-        """How long after its deadline a request without an answer is ended; before it, where it has a fallback."""
-        fallback = self.view.fallback
-        if not fallback:
-            return self._settings.grace_s
-        most_s = self.view.timeout_s / 2
-        return -min(reserve_s(fallback, self.view.target_s or 0.0, _ANSWER_S), most_s)
-
     # --- which replica ----------------------------------------------------------------------------------------------
 
     def pick(self, now: float, *, other_than: Upstream | None = None, session: bytes | None = None) -> Upstream | None:
@@ -93,10 +93,17 @@ class Service:
         anybody: ready replicas; ready ones that lately failed or are overdue; draining ones; `other_than`, which lost
         the request. None: nobody can be reached."""
         ready = self.ready
-        if len(ready) == 1:
+        count = len(ready)
+        if count == 1:
             only = ready[0]
             if only is not other_than and only.down_until <= now:
                 return only
+        elif count and session is None and other_than is None and self.outliers.quiet:
+            # Nearly always: two, and nothing against either of them. The others needn't be looked at.
+            first, second = self._choose.pair(count)
+            one, other = ready[first], ready[second]
+            if one.is_well(now) and other.is_well(now):
+                return one if self._choose.first_is_better(one.load, other.load, now) else other
         others = [upstream for upstream in ready if upstream is not other_than and upstream.down_until <= now]
         if not others:
             others = [up for up in self.draining if up is not other_than and up.down_until <= now]
@@ -115,7 +122,7 @@ class Service:
 
     def _well(self, upstreams: list[Upstream], now: float) -> list[Upstream]:
         outliers = self.outliers
-        well = [up for up in upstreams if up.avoid_until <= now and not up.overdue.suspect(now)]
+        well = [upstream for upstream in upstreams if upstream.is_well(now)]
         if outliers.quiet:
             return well
         return [up for up in well if outliers.usable(up.endpoint.replica, now, up.outstanding)]
@@ -129,14 +136,18 @@ class Service:
                 return ready[best]
         return candidates[self._choose.pick([upstream.load for upstream in candidates], now)]
 
-    def wait_s(self, upstream: Upstream, now: float) -> float:
-        """What a new request would wait at `upstream`, or at the best of all where that is too long; 0: unknown."""
-        waits = [up.load.predicted_wait(now) for up in self.ready] or [upstream.load.predicted_wait(now)]
-        return min(0.0 if wait is None else wait for wait in waits)
+    def too_long_s(self, upstream: Upstream, left_s: float, now: float) -> float:
+        """By how much a new request would wait longer than `left_s`, at `upstream` and at every other; 0: somewhere
+        it wouldn't, or nobody knows."""
+        wait_s = upstream.load.predicted_wait(now)
+        if wait_s is None or wait_s <= left_s:
+            return 0.0
+        waits = [up.load.predicted_wait(now) for up in self.ready]
+        return max(min(0.0 if wait is None else wait for wait in waits) - left_s, 0.0) if waits else 0.0
 
     def responded(self, upstream: Upstream, outcome: Outcome, seconds: float, now: float) -> None:
-        """`upstream` answered with `outcome`, or lost the request, `seconds` after it was sent."""
-        if upstream.watched and self.outliers.observe(upstream.endpoint.replica, outcome, seconds, now):
+        """`upstream`, one of several, answered with `outcome`, or lost the request, `seconds` after it was sent."""
+        if self.outliers.observe(upstream.endpoint.replica, outcome, seconds, now):
             for change in self.outliers.changes():
                 about = {"service": self.view.name, "replica": change.replica}
                 if change.health is Health.EJECTED:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from plimsoll.gateway.attempt import Attempt
 
 _log = logging.getLogger(__name__)
-# Of ORCA's `endpoint-load-metrics` in its text form: what a newcomer would wait, and what one more item costs.
-_LOAD = re.compile(rb"named_metrics\.wait_ms=([0-9.]+),named_metrics\.item_ms=([0-9.]+)")
 _OVERLOADED = frozenset({Outcome.SHED, Outcome.EXPIRED})
 _CONNECT_S = 1.5  # an address that swallows packets must not keep requests; one lost SYN is sent again after 1 s
 _CONNECTING = 32  # attempts at once: a burst of thousands would overrun the replica's backlog
@@ -79,12 +76,15 @@ class Upstream:
     def outstanding(self) -> int:
         return self.load.outstanding
 
+    def is_well(self, now: float) -> bool:
+        """It lets us connect, lost nothing lately, and owes no answer that is overdue."""
+        return self.down_until <= now and self.avoid_until <= now and not self.overdue.suspect(now)
+
     def begin(self, attempt: "Attempt", now: float) -> None:
         load = self.load
         if self.watched:
             attempt.expected_s = load.expected_s(now)
         load.sent(now)
-        self.acquire(attempt)
 
     def sent(self, attempt: "Attempt", deadline: float, now: float) -> None:
         if self.watched:
@@ -111,28 +111,34 @@ class Upstream:
         return self.limit is None or self.limit.admits(self.outstanding)
 
     def _report(self, load: bytes, now: float) -> None:
+        """Of ORCA's text form the end: what a newcomer would wait, and what one more item costs."""
         raw, wait_s, item_s = self._load
         if load != raw:
-            match = _LOAD.search(load)
-            if match is None:
-                return
-            wait_s, item_s = float(match[1]) / 1000, float(match[2]) / 1000
+            _, _, values = load.partition(b"named_metrics.wait_ms=")
+            wait, _, item = values.partition(b",named_metrics.item_ms=")
+            try:
+                wait_s, item_s = float(wait) / 1000, float(item) / 1000
+            except ValueError:
+                return  # another server's
             self._load = (load, wait_s, item_s)
         self.load.report(wait_s, item_s, now)
 
     # --- connections ------------------------------------------------------------------------------------------------
 
-    def acquire(self, waiter: Waiter) -> None:
-        """Leads to exactly one call of `waiter`, at once where a connection is idle."""
+    def idle_connection(self) -> ClientConnection | None:
+        """One that is open and free; None: `acquire` one."""
         idle = self._idle
         while idle:
             connection = idle.pop()  # the last used is the least likely to have been closed meanwhile
             if len(idle) < self._unused:
                 self._unused = len(idle)
             if not connection.closed:
-                waiter.on_connection(connection)
-                return
+                return connection
             self._open -= 1
+        return None
+
+    def acquire(self, waiter: Waiter) -> None:
+        """Leads to exactly one call of `waiter`, later."""
         self._waiting.append(waiter)
         self._connect_if_short()
 

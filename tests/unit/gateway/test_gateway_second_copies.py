@@ -132,7 +132,7 @@ def test_a_report_is_forgotten_after_a_second(play):
             now = host.door.now()
             assert upstream.load.predicted_wait(now + 0.9) > 0.1
             assert upstream.load.predicted_wait(now + 1.1) is None
-            assert host.service().wait_s(upstream, now + 1.1) == 0.0  # unknown: it is tried
+            assert host.service().too_long_s(upstream, 0.0, now + 1.1) == 0.0  # unknown: it is tried
 
     play(main())
 

@@ -52,11 +52,16 @@ class LeastWait:
             if not count:
                 raise ValueError("nothing to choose from")
             return 0
-        # One draw for the ordered pair: in which order they are compared decides what is equal.
+        first, second = self.pair(count)
+        return first if self.first_is_better(candidates[first], candidates[second], now) else second
+
+    def pair(self, count: int) -> tuple[int, int]:
+        """Two of `count` (two or more), at random; in which order they are compared decides what is equal."""
         first, second = divmod(int(self._random() * (count * (count - 1))), count - 1)
-        if second >= first:
-            second += 1
-        one, other = candidates[first], candidates[second]
+        return first, second + 1 if second >= first else second
+
+    @staticmethod
+    def first_is_better(one: ReplicaLoad, other: ReplicaLoad, now: float) -> bool:
         one_s, other_s = one.predicted_wait(now), other.predicted_wait(now)
         if one_s is None or other_s is None:
             one_s, other_s = _done_s(one, one_s, other), _done_s(other, other_s, one)
@@ -64,8 +69,8 @@ class LeastWait:
             one_s += one.item_s or 0.0
             other_s += other.item_s or 0.0
         if one_s == other_s:
-            return first if one.outstanding <= other.outstanding else second
-        return first if one_s < other_s else second
+            return one.outstanding <= other.outstanding
+        return one_s < other_s
 
 
 def _done_s(replica: ReplicaLoad, wait_s: float | None, other: ReplicaLoad) -> float:

@@ -1,6 +1,7 @@
 """Plimsoll beside what it is compared with, in one run on one machine: `make bench`, or
 
-    python bench/run.py [--only replica,gateway,start] [--rounds 5] [--seconds 2] [--json FILE] [--write-docs]
+    python bench/run.py [--only overload,fairness] [--rounds 5] [--seconds 2] [--json FILE] [--write-docs]
+    python bench/run.py --only overload --soak 10
 
 All servers of a part run for the whole part and take turns under load; figures are medians over the rounds.
 """
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -35,6 +37,7 @@ from table import Row, as_json, markdown, show, write_into
 
 HERE = Path(__file__).parent
 WORK = HERE / ".work"
+PARTS = ("replica", "gateway", "start", "overload", "fairness", "freeze", "features")
 SLEEPY = HERE / "peers/sleepy.py"
 SAMPLE = [(i * 7) % 17 for i in range(1, 65)]
 BODY = json.dumps(
@@ -45,13 +48,18 @@ BODY = json.dumps(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="replica,gateway,start", help="parts, comma separated")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, comma separated, of {', '.join(PARTS)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--soak", type=float, default=0, metavar="MINUTES", help="overload: watch memory for so long")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round of little: does it run? Figures mean nothing"
+    )
     parser.add_argument("--json", type=Path, help="also write the rows there")
     parser.add_argument("--write-docs", action="store_true", help="put the table into README.md and docs/benchmarks.md")
     options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds = 1, 0.5
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}; load: {load_tool()}")
     models = make(WORK / "models")
     parts: dict[str, Callable[[], list[Row]]] = {
@@ -205,6 +213,12 @@ def overload_parts(models: dict[str, Path], options: argparse.Namespace) -> list
     """Two rounds of `--rounds 5`: under three minutes."""
     rounds, seconds = half(options), options.seconds
     waiting, busy = sleepy(SLEEPY), heavy(models["heavy"], BODY)
+    if options.quick:
+        waiting = replace(waiting, times=(3,), callers=(32,))
+        return [
+            *overload_part([waiting], WORK, rounds=1, seconds=seconds, say=progress),
+            *step_part(waiting, WORK, rounds=1, seconds=2 * seconds, say=progress),
+        ]
     if options.soak:
         return soak_part(waiting, WORK, minutes=options.soak, say=progress)
     return [

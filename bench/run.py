@@ -26,6 +26,7 @@ import numpy as np
 from fairness import fairness_part, one_by_one
 from features import cache_part, feature_part
 from freeze import freeze_part
+from generator import generator_part
 from lasting import soak_part, step_part
 from load import Load, drive
 from models import make
@@ -37,7 +38,14 @@ from table import Row, as_json, markdown, show, write_into
 
 HERE = Path(__file__).parent
 WORK = HERE / ".work"
-PARTS = ("replica", "gateway", "start", "overload", "fairness", "freeze", "features")
+# Two tables, and the pages that have them.
+SPEED = ("replica", "gateway", "start")
+LIMITS = ("overload", "fairness", "freeze", "features", "generator")
+PARTS = SPEED + LIMITS
+PAGES = (
+    ("bench", SPEED, ("README.md", "docs/benchmarks.md")),
+    ("bench-limits", LIMITS, ("docs/benchmarks.md",)),
+)
 SLEEPY = HERE / "peers/sleepy.py"
 SAMPLE = [(i * 7) % 17 for i in range(1, 65)]
 BODY = json.dumps(
@@ -56,7 +64,9 @@ def main() -> None:
         "--quick", action="store_true", help="one short round of little: does it run? Figures mean nothing"
     )
     parser.add_argument("--json", type=Path, help="also write the rows there")
-    parser.add_argument("--write-docs", action="store_true", help="put the table into README.md and docs/benchmarks.md")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the tables into README.md and docs/benchmarks.md"
+    )
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 1, 0.5
@@ -66,6 +76,7 @@ def main() -> None:
         "replica": lambda: replica_part(models, options.rounds, options.seconds),
         "gateway": lambda: gateway_part(options.rounds, options.seconds),
         "start": lambda: measure_startup(models["digits"], WORK, options.rounds),
+        "generator": lambda: generator_part(WORK, BODY, seconds=options.seconds, say=progress),
         "fairness": lambda: [
             *fairness_part(one_by_one(SLEEPY), WORK, rounds=half(options), seconds=options.seconds, say=progress),
             *fairness_part(sleepy(SLEEPY), WORK, rounds=half(options), seconds=options.seconds, say=progress, bar=""),
@@ -79,15 +90,22 @@ def main() -> None:
         ],
         "overload": lambda: overload_parts(models, options),
     }
-    rows: list[Row] = []
-    for name in options.only.split(","):
-        rows += parts[name]()
+    found = {name: parts[name]() for name in options.only.split(",")}
+    rows = [row for part in found.values() for row in part]
     print(show(rows))
     if options.write_docs:
-        for page in ("README.md", "docs/benchmarks.md"):
-            write_into(HERE.parent / page, markdown(rows))
+        write_docs(found)
     if options.json:
         options.json.write_text(json.dumps(as_json(rows), indent=2))
+
+
+def write_docs(found: dict[str, list[Row]]) -> None:
+    for name, parts, pages in PAGES:
+        if not set(parts) <= set(found):
+            print(f"{', '.join(pages)}: left as it was, for its table has the parts {', '.join(parts)}")
+            continue
+        for page in pages:
+            write_into(HERE.parent / page, name, markdown([row for part in parts for row in found[part]]))
 
 
 def load_tool() -> str:

@@ -18,7 +18,7 @@ from overload import warm
 from stack import Stack, serving
 from table import Row
 
-_RATE = 300.0  # both replicas together could take four times as much
+_RATE = 400.0  # both replicas together could take three times as much
 _REPLICAS = 2
 
 

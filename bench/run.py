@@ -1,6 +1,7 @@
 """Plimsoll beside what it is compared with, in one run on one machine: `make bench`, or
 
-    python bench/run.py [--only replica,gateway,start] [--rounds 5] [--seconds 2] [--json FILE] [--write-docs]
+    python bench/run.py [--only overload,fairness] [--rounds 5] [--seconds 2] [--json FILE] [--write-docs]
+    python bench/run.py --only overload --soak 10
 
 All servers of a part run for the whole part and take turns under load; figures are medians over the rounds.
 """
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -24,6 +26,7 @@ import numpy as np
 from fairness import fairness_part, one_by_one
 from features import cache_part, feature_part
 from freeze import freeze_part
+from generator import generator_part
 from lasting import soak_part, step_part
 from load import Load, drive
 from models import make
@@ -35,6 +38,14 @@ from table import Row, as_json, markdown, show, write_into
 
 HERE = Path(__file__).parent
 WORK = HERE / ".work"
+# Two tables, and the pages that have them.
+SPEED = ("replica", "gateway", "start")
+LIMITS = ("overload", "fairness", "freeze", "features", "generator")
+PARTS = SPEED + LIMITS
+PAGES = (
+    ("bench", SPEED, ("README.md", "docs/benchmarks.md")),
+    ("bench-limits", LIMITS, ("docs/benchmarks.md",)),
+)
 SLEEPY = HERE / "peers/sleepy.py"
 SAMPLE = [(i * 7) % 17 for i in range(1, 65)]
 BODY = json.dumps(
@@ -45,19 +56,27 @@ BODY = json.dumps(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="replica,gateway,start", help="parts, comma separated")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, comma separated, of {', '.join(PARTS)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--soak", type=float, default=0, metavar="MINUTES", help="overload: watch memory for so long")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round of little: does it run? Figures mean nothing"
+    )
     parser.add_argument("--json", type=Path, help="also write the rows there")
-    parser.add_argument("--write-docs", action="store_true", help="put the table into README.md and docs/benchmarks.md")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the tables into README.md and docs/benchmarks.md"
+    )
     options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds = 1, 0.5
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}; load: {load_tool()}")
     models = make(WORK / "models")
     parts: dict[str, Callable[[], list[Row]]] = {
         "replica": lambda: replica_part(models, options.rounds, options.seconds),
         "gateway": lambda: gateway_part(options.rounds, options.seconds),
         "start": lambda: measure_startup(models["digits"], WORK, options.rounds),
+        "generator": lambda: generator_part(WORK, BODY, seconds=options.seconds, say=progress),
         "fairness": lambda: [
             *fairness_part(one_by_one(SLEEPY), WORK, rounds=half(options), seconds=options.seconds, say=progress),
             *fairness_part(sleepy(SLEEPY), WORK, rounds=half(options), seconds=options.seconds, say=progress, bar=""),
@@ -71,15 +90,22 @@ def main() -> None:
         ],
         "overload": lambda: overload_parts(models, options),
     }
-    rows: list[Row] = []
-    for name in options.only.split(","):
-        rows += parts[name]()
+    found = {name: parts[name]() for name in options.only.split(",")}
+    rows = [row for part in found.values() for row in part]
     print(show(rows))
     if options.write_docs:
-        for page in ("README.md", "docs/benchmarks.md"):
-            write_into(HERE.parent / page, markdown(rows))
+        write_docs(found)
     if options.json:
         options.json.write_text(json.dumps(as_json(rows), indent=2))
+
+
+def write_docs(found: dict[str, list[Row]]) -> None:
+    for name, parts, pages in PAGES:
+        if not set(parts) <= set(found):
+            print(f"{', '.join(pages)}: left as it was, for its table has the parts {', '.join(parts)}")
+            continue
+        for page in pages:
+            write_into(HERE.parent / page, name, markdown([row for part in parts for row in found[part]]))
 
 
 def load_tool() -> str:
@@ -205,6 +231,12 @@ def overload_parts(models: dict[str, Path], options: argparse.Namespace) -> list
     """Two rounds of `--rounds 5`: under three minutes."""
     rounds, seconds = half(options), options.seconds
     waiting, busy = sleepy(SLEEPY), heavy(models["heavy"], BODY)
+    if options.quick:
+        waiting = replace(waiting, times=(3,), callers=(32,))
+        return [
+            *overload_part([waiting], WORK, rounds=1, seconds=seconds, say=progress),
+            *step_part(waiting, WORK, rounds=1, seconds=2 * seconds, say=progress),
+        ]
     if options.soak:
         return soak_part(waiting, WORK, minutes=options.soak, say=progress)
     return [

@@ -44,10 +44,11 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def write_into(path: Path, text: str) -> None:
-    """Between the markers that `path` has for it."""
-    before, begin, rest = path.read_text().partition("<!-- bench:begin -->\n")
-    _, end, after = rest.partition("<!-- bench:end -->")
+def write_into(path: Path, name: str, text: str) -> None:
+    """Between the markers that `path` has for the table `name`."""
+    first, last = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+    before, begin, rest = path.read_text().partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
         raise RuntimeError(f"{path} has no place for the table")
     path.write_text(f"{before}{begin}{text}\n{end}{after}")

@@ -21,6 +21,7 @@ _FIRST = 8  # samples fitted by medians before the sums take over
 _CLIP_SD = 3.0
 _DRIFT_WEIGHT = 1 / 16  # of the newest residual, in deviations, in their running mean
 _DRIFT = 1.2  # of that mean: 6.7 of its own deviations, and more than 30% stalled batches bring about
+_SETTLED = 0.3  # of that mean: beyond it a new regime may have begun, which says nothing of the ratio
 _RECENT = 8  # batches whose median tells how much slower a new regime is
 _SPREAD_WEIGHT = 1 / 32  # of the newest squared residual in the spread
 _KEPT = 2.0  # batches' weight that the past keeps in a new regime
@@ -114,19 +115,19 @@ class ServiceTimeModel:
         self._wxy = self._wxy * decay + size * seconds
 
     def _change(self, factor: float, size: int, seconds: float) -> float:
-        """A new regime: everything takes `factor` times as long as before, until new batches say more. Returns the
-        residual of the batch at hand, which is believed as it is."""
+        """A new regime: this size takes `factor` times as long as before, the others follow by the ratio that was
+        learned, until new batches say more: between the regimes batches of both gave a line that is neither's. Returns
+        the residual of the batch at hand, which is believed as it is."""
+        level = (self._a + self._c * size) * factor
+        a0, c0 = self._ratio
+        scale = level / (a0 + c0 * size)
+        self._a, self._c = a0 * scale, c0 * scale
         self._drift = 0.0
         self._recent = [1.0] * _RECENT
-        self._a *= factor
-        self._c *= factor
         self._variance *= factor * factor
-        keep = min(1.0, _KEPT / self._w)
-        self._w *= keep
-        self._wx *= keep
-        self._wxx *= keep
-        self._wy *= keep * factor
-        self._wxy *= keep * factor
+        w = self._w = min(self._w, _KEPT)
+        self._wx, self._wy = w * size, w * level
+        self._wxx, self._wxy = w * size * size, w * size * level
         return seconds - self._a - self._c * size
 
     def _fit(self) -> None:
@@ -144,7 +145,7 @@ class ServiceTimeModel:
         doubt = (x / y) ** 2 if y > 0 else 0.0
         pull = (max(self._variance, (_SD_FLOOR * y) ** 2) * doubt + _PULL * x * x) / w
         self._set((covariance + pull * c_ref) / (spread_x + pull), x, y)
-        if spread_x > 16 * pull and self._a + self._c > 0:
+        if spread_x > 16 * pull and self._a + self._c > 0 and -_SETTLED < self._drift < _SETTLED:
             self._ratio = (self._a, self._c)
 
     def _set(self, slope: float, x: float, y: float) -> None:

@@ -15,6 +15,8 @@ from plimsoll.policy.batching.rate import ArrivalRate
 from plimsoll.policy.batching.sizing import keeping_up, knee, within
 
 _EXPLORE_EVERY = 32  # batches held at the knee before one goes beyond it
+_SMALL, _EXPLORE_SMALL = 4, 4  # a knee as small as this costs most where it is wrong, and least to look beyond
+_EXPLORE_SHARE = 0.03  # of the budget: what such a batch may take longer
 _DEAD = 256  # dead entries tolerated before heaps are rebuilt
 _LEAST_BUDGET_S = 0.001
 _MOST_RIVAL = 0.9  # of the capacity that is believed to go to others who come later
@@ -251,7 +253,10 @@ class BatchQueue:
             # Without the hop a model of a = 5 us and c = 150 us would get batches of one, and hop for each item.
             self._a, self._c = service_time.a_s + settings.batch_cost_s, service_time.c_s
             self._margin = settings.overhead_s + settings.margin_sd * service_time.sd_s
-            self._top = min(settings.max_size, knee(self._a, self._c))
+            top = min(settings.max_size, knee(self._a, self._c))
+            # Not with each ripple of the estimate: who was promised the second batch must not end in a third.
+            if not 0.8 * self._top <= top <= 1.25 * self._top:
+                self._top = top
         else:
             self._a = self._c = self._margin = 0.0
             self._top = settings.max_size
@@ -297,9 +302,11 @@ class BatchQueue:
         if items > top < self.settings.max_size:
             # Sizes beyond the knee must be seen now and then, or a wrong fit could never be noticed.
             self._held += 1
-            if self._held >= _EXPLORE_EVERY:
+            if self._held >= (_EXPLORE_EVERY if top > _SMALL else _EXPLORE_SMALL):
                 self._held = 0
-                most = min(items, 2 * top, self.settings.max_size)
+                # Those behind it were promised smaller ones.
+                more = within(0.0, c, _EXPLORE_SHARE * self._budget) or 1
+                most = min(items, 2 * top, top + more, self.settings.max_size)
         most = min(most, within(a, c, aim), max(need, fitting))
         most = max(most, need)
         return Choice(bucket, most, need, now + to_target - a - c * most)

@@ -1,0 +1,71 @@
+"""The gate's rules, one timeline each. SLOW takes 4 ms and 1.5 ms an item; budgets of 100 ms."""
+
+from plimsoll.core.service_time import ServiceTime
+from plimsoll.policy.admission import AdmissionGate, ConcurrencyLimit, GateSettings, LimitSettings
+
+SLOW = ServiceTime(a_s=0.004, c_s=0.0015, samples=100)
+EXACT = GateSettings(share=0.9, margin_sd=0.0, overhead_s=0.0)
+
+
+def decide(finish_s, *, gate=None, aim=0.1, now=0.0, **more):
+    fields = {"arrived": 0.0, "aim": aim, "size": 1, "service_time": SLOW, "in_flight": 1, **more}
+    return (gate or AdmissionGate(EXACT)).decide(now, finish_s=finish_s, **fields)
+
+
+def test_what_fits_its_share_of_the_budget_is_taken():
+    assert decide(0.0899) is None
+    assert decide(0.0901) is not None
+
+
+def test_time_spent_before_the_decision_counts():
+    assert decide(0.08, now=0.009) is None
+    assert decide(0.08, now=0.011) is not None
+
+
+def test_a_late_loop_counts_on_the_way_in_and_out():
+    assert decide(0.08, lag_s=0.0049) is None
+    assert decide(0.08, lag_s=0.0051) is not None
+
+
+def test_spread_and_overhead_count():
+    gate = AdmissionGate(GateSettings(share=0.9, margin_sd=2.0, overhead_s=0.001))
+    spread = ServiceTime(0.004, 0.0015, sd_s=0.002, samples=100)
+    assert decide(0.0849, gate=gate, service_time=spread) is None
+    assert decide(0.0851, gate=gate, service_time=spread) is not None
+
+
+def test_with_nobody_before_it_a_request_may_fill_its_whole_budget():
+    assert decide(0.0055, aim=0.006, in_flight=0) is None
+    assert decide(0.0055, aim=0.006, in_flight=1) is not None
+
+
+def test_retry_after_is_the_time_until_there_is_room():
+    assert decide(0.2).retry_after_s == 1.0
+    assert decide(5.3).retry_after_s == 6.0
+    assert decide(1e6).retry_after_s == 60.0
+
+
+def test_a_budget_below_one_call_is_told_so_and_probed():
+    refuse = decide(0.0055, aim=0.005, in_flight=0)
+    assert "shorter than one call" in refuse.reason
+    assert decide(0.0055, aim=0.005, in_flight=0, probe=True) is None
+
+
+def test_without_any_time_limit_all_are_taken():
+    assert decide(1e9, aim=float("inf")) is None
+
+
+def test_nothing_learned_leaves_it_to_the_limit():
+    gate = AdmissionGate(EXACT, ConcurrencyLimit(LimitSettings(initial=8)))
+    unknown = ServiceTime(0.0, 0.0)
+    assert decide(1e9, gate=gate, service_time=unknown, in_flight=7) is None
+    assert "before anything is known" in decide(0.0, gate=gate, service_time=unknown, in_flight=8).reason
+
+
+def test_memory_is_guarded_in_items_and_bytes():
+    gate = AdmissionGate(GateSettings(max_items=3, max_bytes=100))
+    assert gate.guard(3, 0) is None
+    assert "full" in gate.guard(4, 0).reason
+    assert gate.guard(1, 60, 40) is None
+    assert "bytes" in gate.guard(1, 60, 41).reason
+    assert gate.guard(1, 0, 500) is None, "one alone is taken, whatever its size"

@@ -55,7 +55,7 @@ def draw(panels: list[Panel], seconds: float, ticks: list[tuple[float, str]], ax
     parts += [_text(_x(second, seconds), bottom, text, "middle", "soft") for second, text in ticks]
     parts.append(_text(_WIDTH - _RIGHT + 28, bottom, axis, "start", "soft"))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-8 0 {_WIDTH + 8} {height}" role="img">\n'
         f"<style>{_STYLE}</style>\n{''.join(parts)}</svg>\n"
     )
 

@@ -1,10 +1,10 @@
 """A bound on requests in flight that finds itself, for servers whose service time nobody has learned.
 
-Gradient descent on the round trip, after Netflix's concurrency-limits, `Gradient2Limit`: the long-term mean of the
-round trip over the newest one says whether requests queue. While it doesn't fall below one (with some tolerance) the
-limit grows by the square root of itself, the queue that is allowed; where it does the limit shrinks by that gradient,
-at most by half. A failure that tells of overload shrinks it by a tenth, as additive increase, multiplicative decrease
-would.
+After Netflix's concurrency-limits (its Vegas and gradient limits): the shortest round trip of late over the newest one
+says whether requests queue. While they don't, with some tolerance, the limit grows by the square root of itself, the
+queue that is allowed; where they do it shrinks by that gradient, at most by half. The shortest round trip is looked for
+anew in each window of answers, which begins with half the limit so that a standing queue can't pass for the server's
+own time. A failure that tells of overload shrinks the limit by a tenth.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class LimitSettings:
     initial: int = 256
     least: int = 4
     most: int = 10_000
-    tolerance: float = 1.5  # the newest round trip may be this much longer than the mean before the limit shrinks
+    tolerance: float = 1.5  # the newest round trip may be this much longer than the shortest before the limit shrinks
     smoothing: float = 0.2  # of a new limit in the limit
-    memory: int = 600  # round trips in the long-term mean
+    window: int = 1000  # answers after which the shortest round trip is looked for anew
     back_off: float = 0.9
 
     def __post_init__(self) -> None:
@@ -29,12 +29,12 @@ class LimitSettings:
 class ConcurrencyLimit:
     """Ask `admits` before each request, `observe` each one's end."""
 
-    __slots__ = ("_limit", "_long_s", "_seen", "_shrunk", "settings")
+    __slots__ = ("_base_s", "_limit", "_seen", "_shrunk", "settings")
 
     def __init__(self, settings: LimitSettings | None = None) -> None:
         self.settings = settings or LimitSettings()
         self._limit = float(self.settings.initial)
-        self._long_s = 0.0
+        self._base_s = 0.0
         self._seen = 0
         self._shrunk = float("-inf")
 
@@ -54,18 +54,21 @@ class ConcurrencyLimit:
         settings = self.settings
         if not ok:
             # Those in flight together fail together: once a round trip.
-            if now - self._shrunk >= max(self._long_s, 0.001):
+            if now - self._shrunk >= max(self._base_s, 0.001):
                 self._shrunk = now
                 self._limit = max(float(settings.least), self._limit * settings.back_off)
             return
         if rtt_s <= 0.0:
             return
         self._seen += 1
-        self._long_s += (rtt_s - self._long_s) / min(self._seen, settings.memory)
-        if self._long_s > 2.0 * rtt_s:
-            self._long_s *= 0.95  # after a time of overload the mean would call every queue short
+        if self._seen % settings.window == 0:
+            self._base_s = rtt_s
+            if in_flight >= self._limit / 2:
+                self._limit = max(float(settings.least), self._limit / 2)
+        elif self._seen == 1 or rtt_s < self._base_s:
+            self._base_s = rtt_s
         limit = self._limit
-        gradient = max(0.5, min(1.0, settings.tolerance * self._long_s / rtt_s))
+        gradient = max(0.5, min(1.0, settings.tolerance * self._base_s / rtt_s))
         if gradient == 1.0 and in_flight < limit / 2:
             return  # the limit isn't what bounds it: nothing is learned about more
         found = limit * gradient + sqrt(limit)

@@ -313,6 +313,7 @@ class GatewayHost:
             for upstream in service.upstreams.values():
                 assert upstream.outstanding == 0
                 assert not upstream._waiting
+                assert not len(upstream.overdue), "it is waited for who has ended"
                 await until(lambda upstream=upstream: upstream._connecting == 0)
                 assert upstream._open == len(upstream._idle), "a connection is neither idle nor in use"
                 assert all(connection.idle or connection.closed for connection in upstream._idle)

@@ -92,7 +92,7 @@ class Upstream:
 
     def end(self, attempt: "Attempt", now: float, *, answered: bool = False) -> None:
         self.load.ended(now, now - attempt.sent_at if answered else None)
-        if self.watched:
+        if self.watched or len(self.overdue):  # it may have been watched when this one was sent
             self.overdue.ended(attempt, now, answered=answered)
 
     def answered(self, load: bytes, outcome: Outcome, seconds: float, now: float) -> None:

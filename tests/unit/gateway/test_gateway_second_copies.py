@@ -214,3 +214,24 @@ def test_a_server_that_never_says_how_busy_it_is_gets_a_bound(play):
             assert upstream.limit is None  # it says so itself now
 
     play(main())
+
+
+def test_nobody_is_waited_for_where_the_other_replica_went_meanwhile(play):
+    """Of the only replica it does not matter when an answer is overdue; what was sent while there were two ends all
+    the same, else it stays in memory and its replica suspect for ever."""
+
+    async def main():
+        async with GatewayHost() as host:
+            go = asyncio.Event()
+            a, b = [await host.replica(name, later(ok, go)) for name in "ab"]
+            host.serve(view("mood", a, b))
+            asked = [host.asking() for _ in range(4)]
+            await until(lambda: len(a.requests) >= 2 and len(b.requests) >= 2)
+            host.serve(view("mood", a))
+            go.set()
+            assert {got.outcome for got in await asyncio.gather(*asked)} == {"ok"}
+            upstream = host.service().upstreams["a"]
+            assert len(upstream.overdue) == 0
+            assert not upstream.overdue.suspect(host.door.now() + 100)
+
+    play(main())

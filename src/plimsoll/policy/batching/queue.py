@@ -5,10 +5,11 @@ without computing, and when to look again though nothing happens. Everything is 
 """
 
 from heapq import heapify, heappop, heappush
-from math import inf, sqrt
+from math import inf
 
 from plimsoll.core.request import Request
 from plimsoll.core.service_time import ServiceTime
+from plimsoll.policy.batching.forecast import going_first
 from plimsoll.policy.batching.lanes import Bucket, Lane, Lanes, Level, Turn
 from plimsoll.policy.batching.poll import BatchSettings, Choice, Poll
 from plimsoll.policy.batching.rate import ArrivalRate
@@ -19,7 +20,6 @@ _SMALL, _EXPLORE_SMALL = 4, 4  # a knee as small as this costs most where it is 
 _EXPLORE_SHARE = 0.03  # of the budget: what such a batch may take longer
 _DEAD = 256  # dead entries tolerated before heaps are rebuilt
 _LEAST_BUDGET_S = 0.001
-_MOST_RIVAL = 0.9  # of the capacity that is believed to go to others who come later
 
 
 def _towards(mean: float, value: float) -> float:
@@ -143,30 +143,8 @@ class BatchQueue:
         size = request.size
         ahead = 0.0 if lane is None else lane.ahead(min(request.target, request.deadline), self._waiting)
         if lanes.known > 1 or lane is None:
-            own = ahead + size
-            item_s = a / usual + c
-            rivals = lanes.rivals(request.priority, lane, request.weight, own, now)
-            within_s = rest_s + own * item_s
-            for _ in range(3):
-                # Who is behind on his turns takes them all; of the others those who come meanwhile go first, too.
-                ahead, rate = own - size, 0.0
-                for waits, comes, turns in rivals:
-                    if waits + comes * within_s < turns:
-                        ahead += waits
-                        rate += comes
-                    else:
-                        ahead += turns
-                within_s = (rest_s + (ahead + size) * item_s) / (1.0 - min(rate * item_s, _MOST_RIVAL))
-            ahead = own - size
-            come = 0.0
-            for waits, comes, turns in rivals:
-                more = comes * within_s
-                if waits + more < turns:
-                    ahead += waits + more
-                    come += more
-                else:
-                    ahead += turns
-            ahead += sqrt(come)  # one deviation more than the mean, as of Poisson arrivals
+            rivals = lanes.rivals(request.priority, lane, request.weight, ahead + size, now)
+            ahead += going_first(rivals, ahead + size, rest_s, a / usual + c)
         batches = ahead // usual
         part = ahead - batches * usual + size
         start = rest_s + batches * (a + c * usual)

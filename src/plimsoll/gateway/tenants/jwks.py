@@ -80,7 +80,8 @@ class KeySet:
         return next(iter(self.keys.values())) if len(self.keys) == 1 else None
 
     def pending(self) -> "asyncio.Future[None] | None":
-        """Done when the fetch that is under way, or begins now, has ended; None where it is too soon for another."""
+        """Done when the fetch that is under way, or begins now, has ended; None where it is too soon for another, or
+        too many wait (`crowded`)."""
         if self._pending is None:
             if self._task is None or (self._tried_at is not None and self._now() - self._tried_at < RETRY_S):
                 return None
@@ -88,6 +89,11 @@ class KeySet:
             self._wanted.set()
         self._waiters += 1
         return self._pending if self._waiters <= _WAITERS else None
+
+    @property
+    def crowded(self) -> bool:
+        """A fetch is under way that no more may wait for."""
+        return self._pending is not None and self._waiters > _WAITERS
 
     async def _run(self) -> None:
         while True:

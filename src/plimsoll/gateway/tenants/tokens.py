@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from plimsoll.core.errors import Unauthorized
+from plimsoll.core.errors import Throttled, Unauthorized
 from plimsoll.core.snapshot import JwtView, TenantView
 from plimsoll.gateway.tenants.jwks import ALGORITHMS, KeySet, KeysPending, SigningKey
 
@@ -47,7 +47,7 @@ class Tokens:
             candidates.sort(key=lambda candidate: -len(candidate[0].claims))
 
     def find(self, token: bytes, now_wall: float) -> str:
-        """The tenant's name. Raises Unauthorized, never naming the token, or KeysPending."""
+        """The tenant's name. Raises Unauthorized or Throttled, never naming the token, or KeysPending."""
         digest = sha256(token).digest()
         good = self._good.get(digest)
         if good is not None:
@@ -110,6 +110,8 @@ class Tokens:
         pending = keys.pending()
         if pending is not None:
             raise KeysPending(pending)
+        if keys.crowded:
+            raise Throttled("too many requests wait for the keys of the token's issuer", retry_after_s=1)
         if keys.keys:
             raise Unauthorized("the token is signed with a key that its issuer does not publish")
         raise Unauthorized("the token can't be verified: its issuer's keys could not be fetched")

@@ -222,6 +222,7 @@ class Door:
             self._identify(forwarding, priority, self.now())
 
     def _admitted(self, forwarding: Forwarding, now: float) -> None:
+        forwarding.admitted = True
         service = forwarding.service
         if service.quarantine and service.quarantine.holds(forwarding.digest(), now):
             reason = "requests with this body ended two replicas in a row; they are refused for a while"

@@ -53,9 +53,9 @@ class Forwarding:
     """`service`: the one that was asked. `target`: whose replicas are tried, another one only as its fallback."""
 
     __slots__ = (
-        "_alone", "_attempts", "_door", "_fallbacks", "_head", "_lost_from", "_sent", "body", "client_until",
-        "deadline", "ended", "exchange", "held_s", "holding_since", "hop_lines", "request_id", "revision", "sent_at",
-        "service", "session", "slot", "status", "target", "tenant", "tenant_name", "trip",
+        "_alone", "_attempts", "_door", "_fallbacks", "_head", "_lost_from", "_sent", "admitted", "body",
+        "client_until", "deadline", "ended", "exchange", "held_s", "holding_since", "hop_lines", "request_id",
+        "revision", "sent_at", "service", "session", "slot", "status", "target", "tenant", "tenant_name", "trip",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +76,7 @@ class Forwarding:
         self.revision = service.view.revision  # of the replica that has it, or had it last
         self.tenant: Tenant | None = None  # whose quota it counts against
         self.tenant_name = ""
+        self.admitted = False  # known who asks, within its quota: before that no fallback answers either
         self.hop_lines = b""  # tenant and priority, for the replica
         self.session: bytes | None = None
         self.trip: CacheTrip | None = None
@@ -286,7 +287,7 @@ class Forwarding:
 
     def _degrade(self, failure: Failure) -> bool:
         """Whether the fallback has taken over."""
-        if not self.service.view.fallback:
+        if not self.admitted or not self.service.view.fallback:
             return False
         if self._fallbacks is None:
             self._fallbacks = Fallbacks(self, failure)
@@ -325,7 +326,8 @@ class Forwarding:
         if now >= self.deadline:  # it was told the deadline, and had a grace: silent, or stopped
             for attempt in self._attempts:
                 attempt.upstream.avoid_until = now + _AVOID_S
-        self.refuse(Expired("the replica did not answer before the deadline"))
+        who = "the replica did not answer" if self.admitted else "the key that signed the token could not be fetched"
+        self.refuse(Expired(f"{who} before the deadline"))
 
     def cancel(self) -> None:
         """The client left."""

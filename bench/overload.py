@@ -58,7 +58,7 @@ def overload_part(
 
 def warm(subject: Subject, stack: Stack, work: Path) -> None:
     """Service times are learned, of small batches and of large ones."""
-    for callers in subject.callers[:3]:
+    for callers in subject.callers[:2]:
         drive(stack.url, subject.body, connections=callers, seconds=1, folder=work)
 
 
@@ -76,7 +76,7 @@ def measure(
             run = judge(
                 stack.url, subject.body, times * before, 2 * seconds, "--budget", f"{subject.budget_ms:g}ms", seed=turn
             )
-            after = capacity.measure(seconds)
+            after = capacity.measure(seconds / 2)
             found.loads.setdefault(times, []).append(((before + after) / 2, run))
             before = after
     found.capacity = capacity.per_s

@@ -32,7 +32,7 @@ def refusal_part(file: Path, body: bytes, work: Path, *, seconds: float, say: Ca
             capacity = drive(stack.url, body, connections=32, seconds=seconds, folder=work).per_s
             for times in TIMES:
                 say(f"digits {way}: {times:g}x")
-                rows.append(_point(stack, times, capacity, _flood(stack.url, times * capacity, seconds, 200, sent)))
+                rows.append(_point(stack, times, capacity, _flood(stack.url, times * capacity, seconds / 2, 200, sent)))
     return rows
 
 

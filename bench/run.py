@@ -222,9 +222,9 @@ def bare_session(model: Path) -> float:
 # --- beyond the capacity ---------------------------------------------------------------------------------------------
 
 
-def half(options: argparse.Namespace) -> int:
-    """Rounds of the parts whose rounds are long."""
-    return max(1, options.rounds // 2)
+def half(options: argparse.Namespace, part: int = 2) -> int:
+    """Rounds of the parts whose rounds are long: half of `--rounds`, or a `part`-th."""
+    return max(1, options.rounds // part)
 
 
 def overload_parts(models: dict[str, Path], options: argparse.Namespace) -> list[Row]:
@@ -241,7 +241,7 @@ def overload_parts(models: dict[str, Path], options: argparse.Namespace) -> list
         return soak_part(waiting, WORK, minutes=options.soak, say=progress)
     return [
         *overload_part([waiting, busy], WORK, rounds=rounds, seconds=seconds, say=progress),
-        *step_part(waiting, WORK, rounds=rounds, seconds=seconds, say=progress),
+        *step_part(waiting, WORK, rounds=half(options, 4), seconds=seconds, say=progress),
         *refusal_part(service_file("digits", models["digits"]), BODY, WORK, seconds=seconds, say=progress),
     ]
 

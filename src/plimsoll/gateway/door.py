@@ -280,6 +280,11 @@ class Door:
     def service_named(self, name: str) -> Service | None:
         return self._services.get(name)
 
+    def watch(self, forwarding: Forwarding, until: float) -> None:
+        """It is overdue then, no longer when it was before."""
+        self._wheel.remove(forwarding, forwarding.slot)
+        forwarding.slot = self._wheel.add(forwarding, until)
+
     def hold(self, forwarding: Forwarding, now: float) -> None:
         """No replica can be reached. It waits for one, unless none will come or too many wait."""
         service = forwarding.service

@@ -27,7 +27,7 @@ class Owner(Protocol):
 
     def service_named(self, name: str) -> Service | None: ...
 
-    def turn_to(self, target: Service, upstream: Upstream, now: float) -> None: ...
+    def turn_to(self, target: Service, upstream: Upstream, now: float, until: float) -> None: ...
 
     def answer(self, answer: Answer) -> None: ...
 
@@ -55,10 +55,17 @@ class Fallbacks:
                 return True
             target = owner.service_named(step.service)
             upstream = None if target is None else target.pick(now)
-            if target is not None and upstream is not None:
-                owner.turn_to(target, upstream, now)
+            if target is not None and upstream is not None and upstream.has_room():
+                owner.turn_to(target, upstream, now, self._until(target, now))
                 return True
         return False
+
+    def _until(self, target: Service, now: float) -> float:
+        """How long `target` may take: while something is left to answer instead, at least half of the time there is."""
+        owner, steps = self._owner, (*target.view.fallback, *self._plan.left)
+        deadline = owner.deadline
+        until = deadline + owner.service.patience_for(steps)
+        return max(until, (now + deadline) / 2) if steps else until
 
 
 def _made(step: FallbackView, stale: Hit | None) -> Answer:

@@ -40,6 +40,8 @@ class Host(Protocol):
 
     def service_named(self, name: str) -> Service | None: ...
 
+    def watch(self, forwarding: "Forwarding", until: float) -> None: ...
+
     def retried(self, service: Service) -> None: ...
 
     def hedge_later(self, forwarding: "Forwarding", attempt: Attempt, delay_s: float) -> None: ...
@@ -103,8 +105,7 @@ class Forwarding:
         target = self.target
         upstream = target.pick(now, other_than=self._lost_from, session=self.session)
         if upstream is None:
-            if not self.service.view.fallback or not self._degrade(NoReplica("no replica is ready", retry_after_s=1)):
-                self._door.hold(self, now)
+            self._stranded(now)
             return
         if not upstream.has_room():
             self.refuse(Shed("as many requests as its replicas can take are under way", retry_after_s=1))
@@ -259,7 +260,7 @@ class Forwarding:
         self._lost_from = upstream
         door.retried(target)
         if not self.start(now):
-            door.hold(self, now)
+            self._stranded(now)
 
     def unreachable(self, attempt: Attempt, reason: str) -> None:
         """No connection: nothing was sent, so nothing was computed. Costs the service no retry."""
@@ -274,7 +275,7 @@ class Forwarding:
         elif self.start(now):
             door.retried(self.target)
         else:
-            door.hold(self, now)
+            self._stranded(now)
 
     # --- instead of the answer --------------------------------------------------------------------------------------
 
@@ -285,6 +286,15 @@ class Forwarding:
     def service_named(self, name: str) -> Service | None:
         return self._door.service_named(name)
 
+    def _stranded(self, now: float) -> None:
+        """No replica is there to take it: its fallback does, else it is held until one can."""
+        nobody = NoReplica("no replica is ready", retry_after_s=1)
+        if self.target is not self.service:
+            self._fail(nobody)
+        elif self.service.gone or not self._degrade(nobody):
+            self._fallbacks = None  # should what comes after the wait fail, they are asked again
+            self._door.hold(self, now)
+
     def _degrade(self, failure: Failure) -> bool:
         """Whether the fallback has taken over."""
         if not self.admitted or not self.service.view.fallback:
@@ -293,14 +303,15 @@ class Forwarding:
             self._fallbacks = Fallbacks(self, failure)
         return self._fallbacks.take_over(self._door.now())
 
-    def turn_to(self, target: Service, upstream: Upstream, now: float) -> None:
-        """To a fallback service's replica."""
+    def turn_to(self, target: Service, upstream: Upstream, now: float, until: float) -> None:
+        """To a fallback service's replica, which may take until then."""
         self._drop_attempts(now)
         self.target = target
         self._head, self._lost_from, self._sent, self._alone = None, None, 0, False
         if self.holding_since is not None:
             self.service.held.cancel(self)
             self.holding_since = None
+        self._door.watch(self, until)
         self._try(upstream, now)
 
     def _fail(self, failure: Failure) -> None:

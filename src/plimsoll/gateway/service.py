@@ -6,7 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.core.outcome import Outcome
-from plimsoll.core.snapshot import EndpointState, ServiceView
+from plimsoll.core.snapshot import EndpointState, FallbackView, ServiceView
 from plimsoll.gateway.affinity import Affinity
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.upstream import Upstream
@@ -54,11 +54,7 @@ class Service:
     def update(self, view: ServiceView) -> None:
         self.view = view
         self.timeout_s = view.timeout_s
-        # How long after its deadline a request without an answer is ended; before it, where it has a fallback.
-        self.patience_s = self._settings.grace_s
-        if view.fallback:
-            reserved_s = reserve_s(view.fallback, view.target_s or 0.0, _ANSWER_S)
-            self.patience_s = -min(reserved_s, view.timeout_s / 2)
+        self.patience_s = self.patience_for(view.fallback)
         known, self.upstreams = self.upstreams, {}
         self.ready, self.draining = [], []
         for endpoint in view.endpoints:
@@ -85,6 +81,12 @@ class Service:
         self._rendezvous = Rendezvous(upstream.endpoint.replica for upstream in self.ready)
         self.affinity = None if view.affinity is None else Affinity(view.affinity)
         self.hedging = (self.hedging or Hedging()) if view.hedging else None
+
+    def patience_for(self, fallback: tuple[FallbackView, ...]) -> float:
+        """How long after its deadline a request without an answer is ended; before it, where it has a fallback."""
+        if not fallback:
+            return self._settings.grace_s
+        return -min(reserve_s(fallback, self.view.target_s or 0.0, _ANSWER_S), self.view.timeout_s / 2)
 
     # --- which replica ----------------------------------------------------------------------------------------------
 

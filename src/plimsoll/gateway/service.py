@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from plimsoll.gateway.cache import ServiceCache
 
 _log = logging.getLogger(__name__)
-_ANSWER_S = 0.02  # before its deadline a request turns to its fallback: one slot of the deadline wheel
+_ANSWER_S = 0.04  # before its deadline a request turns to its fallback: a slot of the deadline wheel, and a tick
 
 
 class Service:
@@ -62,6 +62,7 @@ class Service:
             if upstream is None or upstream.endpoint.address != endpoint.address:
                 if upstream is not None:
                     upstream.retire()
+                    self.outliers.forgive(endpoint.replica)  # another process, whatever its name
                 upstream = Upstream(
                     endpoint,
                     max_idle=self._settings.max_idle_connections,
@@ -161,12 +162,10 @@ class Service:
 
     def overdue(self, now: float) -> "Iterator[Attempt]":
         """Attempts that take too long and may be made a second time elsewhere, each once."""
-        if len(self.ready) < 2:
+        if len(self.ready) < 2 or not self.view.retry:
             return
         for upstream in self.ready:
-            for attempt in upstream.overdue.overdue(now):
-                if self.view.retry and self.retries.try_spend(now):
-                    yield attempt
+            yield from upstream.overdue.overdue(now)
 
     def _again(self, upstream: Upstream | None, now: float) -> Upstream | None:
         if upstream is None or upstream.gone or upstream.down_until > now:

@@ -76,9 +76,9 @@ class Door:
 
     def take(self, snapshot: Snapshot) -> None:
         """A new snapshot takes effect. Requests under way are unharmed; what was held is tried at once."""
-        self._table = RoutingTable(snapshot)
-        for gone in self.tenants.take(snapshot):
+        for gone in self.tenants.take(snapshot):  # first: a snapshot that can't be taken changes nothing
             self._record.forget_tenant(gone)
+        self._table = RoutingTable(snapshot)
         self._gateways = snapshot.limits.gateways
         known, self._services = self._services, {}
         for view in snapshot.services:
@@ -346,7 +346,7 @@ class Door:
             self._record.refused_at_door(outcome, total_s)
         if tenant is not None:
             tenant.quota.ended(now, tokens_in(forwarding.body) if tenant.quota.tokens is not None else 0.0)
-        if forwarding.tenant_name:
+        if forwarding.tenant_name and self.tenants.get(forwarding.tenant_name) is not None:  # else its series ended
             self._record.tenant(forwarding.tenant_name)[outcome].value += 1
         if self.audit is not None:
             self.audit.note(

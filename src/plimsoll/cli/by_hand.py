@@ -59,7 +59,7 @@ def _holds(status: dict[str, Any], wanted: int | None) -> str:
     until = f"until: plimsoll scale {status['name']} auto"
     if wanted:
         return f"   {until}"
-    steps = ", then ".join(status["fallback"])
+    steps = ", else ".join(status["fallback"])
     return f"   requests get {f'the fallback ({steps})' if steps else '503 no_replica'} {until}"
 
 

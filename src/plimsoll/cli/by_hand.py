@@ -65,6 +65,8 @@ def _holds(status: dict[str, Any], wanted: int | None) -> str:
 
 def _scaled(status: dict[str, Any], wanted: int | None) -> bool:
     replicas = status["replicas"]
+    if wanted == 0 and status["instances"]:
+        return False  # those that drain are asked as long as nobody else is there
     return replicas["ready"] == replicas["wanted"] and (wanted is None or replicas["wanted"] == wanted)
 
 

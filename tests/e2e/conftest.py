@@ -53,10 +53,13 @@ def alive(pid):
 
 
 class Client:
-    """One keep-alive connection."""
+    """One keep-alive connection; over TLS where `context` is an SSLContext."""
 
-    def __init__(self, port, timeout=30):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    def __init__(self, port, timeout=30, context=None):
+        if context is None:
+            self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        else:
+            self.connection = http.client.HTTPSConnection("localhost", port, timeout=timeout, context=context)
 
     def post(self, path, body, headers=None):
         """(status, headers with lower-case names, decoded body)."""

@@ -66,6 +66,7 @@ SERVICES = {
     "hedged": ["replicas: 2", "hedging: Slow"],
     "alone": ["replicas: 2", "hedging: Never"],
     "spare": ["timeout: 5s"],
+    "closed": ["access: {anonymous: false}"],
 }
 SHARED = {
     "redis": ["cache: {ttl: 10m, backend: {type: Redis, secretRef: {name: stores, key: redis}}}"],
@@ -112,6 +113,7 @@ def counted(running, metric, service):
 def test_keys_that_answer_from_elsewhere(up, folder, until):
     (folder / "service.yaml").write_text("---\n".join(document(*one) for one in SERVICES.items()))
     running = up(cwd=folder).ready()
+    assert outcome(running.post("/closed", {})) == (401, "unauthorized")  # there is no tenant that could
     kept_answers(running)
     answers_instead(running, folder, until)
     sessions(running)

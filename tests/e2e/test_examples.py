@@ -6,18 +6,20 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import REPO, Client
 
 EXAMPLES = REPO / "examples"
+OPEN = sorted({path.parent.name for path in EXAMPLES.glob("*/README.md")} - {"tenants"})  # that one wants keys
 
 
 @pytest.fixture(scope="session")
 def examples(tmp_path_factory):
     """A copy of examples/ as a fresh clone has it: without trained models."""
     folder = tmp_path_factory.mktemp("clone") / "examples"
-    return shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("*.onnx", "__pycache__"))
+    return shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("*.onnx", "__pycache__", "*.key", "secrets"))
 
 
 def commands(folder):
@@ -70,7 +72,7 @@ def trained(examples):
     return examples
 
 
-@pytest.mark.parametrize("name", sorted(path.parent.name for path in EXAMPLES.glob("*/README.md")))
+@pytest.mark.parametrize("name", OPEN)
 def test_its_readme_is_true(name, trained, up):
     folder = trained / name
     running, asked = None, 0
@@ -94,7 +96,38 @@ def test_its_readme_is_true(name, trained, up):
     assert asked
 
 
-@pytest.mark.parametrize("name", sorted(path.parent.name for path in EXAMPLES.glob("*/README.md")))
+def shell(command, running, cwd, env):
+    """What `command` prints, as typed in a terminal, with this run's port."""
+    if shutil.which("curl") is None:
+        pytest.skip("no curl here: scripts/install-servers.sh installs it")
+    done = subprocess.run(
+        ["bash", "-c", command if running is None else command.replace("localhost:8080", f"localhost:{running.port}")],
+        cwd=cwd, env=env | {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}"},
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout.strip()
+
+
+def test_tenants_as_typed(trained, up, env):
+    """Each command of its README; those without an answer there are looked at here."""
+    folder, running, told = trained / "tenants", None, {}
+    for command, answer in commands(folder):
+        if command == "plimsoll up":
+            running = up(cwd=folder).ready()
+            continue
+        told[command] = shell(command, running, folder, env)
+        if answer:
+            assert told[command] == answer
+    keyed, nightly, web, status = [text for command, text in told.items() if not command.startswith("curl")][1:]
+    assert keyed == "", "into the file, and nowhere else"
+    assert "throttled: 429" in nightly
+    assert "degraded: " in web
+    assert "of answers came from" in status
+    assert "in the one gateway" in status
+
+
+@pytest.mark.parametrize("name", OPEN)
 def test_the_inference_protocol_knows_its_services(name, trained, up):
     running = up(cwd=trained / name).ready()
     for row in json.loads(running.cli("status", "--json").stdout)["services"]:

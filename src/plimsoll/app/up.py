@@ -146,7 +146,9 @@ class _Up:
         self._reporter.names([service.name for service in self._first])
         for one in self._wanted:
             for line in not_honoured(one):
-                name = one.name if isinstance(one, ModelService) else ""
+                name = one.dump()["metadata"]["name"]
+                if not isinstance(one, ModelService):
+                    name = f"{type(one).__name__.lower()}/{name}"
                 self._reporter.note(name, f"not honoured here: {line}")
         self._warn_of_the_open_door()
         async with AsyncExitStack() as stack:

@@ -46,19 +46,21 @@ def scale(
     from plimsoll.cli.table import ready
 
     console = out()
-    console.line(f"  {name}   {ready(status)} ready{_holds(name, wanted)}")
+    console.line(f"  {name}   {ready(status)} ready{_holds(status, wanted)}")
     if not no_wait and not _scaled(status, wanted):
         console.line(f"  {name}   {status.get('message') or 'not there yet'}; more: plimsoll status {name}", "red")
         raise typer.Exit(1)
 
 
-def _holds(name: str, wanted: int | None) -> str:
+def _holds(status: dict[str, Any], wanted: int | None) -> str:
     """What a count set by hand means from here on."""
     if wanted is None:
         return ""
-    if wanted == 0:
-        return f"   requests get 503 no_replica until: plimsoll scale {name} auto"
-    return f"   until: plimsoll scale {name} auto"
+    until = f"until: plimsoll scale {status['name']} auto"
+    if wanted:
+        return f"   {until}"
+    steps = ", else ".join(status["fallback"])
+    return f"   requests get {f'the fallback ({steps})' if steps else '503 no_replica'} {until}"
 
 
 def _scaled(status: dict[str, Any], wanted: int | None) -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from plimsoll.app.client import AdminClient
 
 POLL_S = 0.1  # the admin API answers in about 2 ms: a tenth of a second looks instant and costs nothing
+MOST_NAMED = 5  # tenants below the table of services
 
 Port = Annotated[
     int | None,
@@ -203,8 +204,7 @@ def status(
         lines = [Text(str(note), "yellow") for note in client.info()["notes"]]
         tenants = client.tenants()
         if tenants["tenants"]:
-            names = ", ".join(one["name"] for one in tenants["tenants"])
-            lines.append(Text(f"tenants {names}: {tenants['limits']['told']}", "dim"))
+            lines.append(Text(f"{_whom(tenants['tenants'])}: {tenants['limits']['told']}", "dim"))
         lines.append(Text(f"gateway {info['gateway']}   up {up}   pid {info['pid']}", "dim"))
         empty = Text("no services; add one with: plimsoll apply FILE")
         return Group(table if found else empty, Text(), *lines)
@@ -216,6 +216,12 @@ def status(
         while True:
             time.sleep(1.0)
             live.update(page(), refresh=True)
+
+
+def _whom(tenants: list[dict[str, Any]]) -> str:
+    if len(tenants) > MOST_NAMED:
+        return f"{len(tenants)} tenants"
+    return f"tenant{'s' * (len(tenants) > 1)} {', '.join(one['name'] for one in tenants)}"
 
 
 def _ago(seconds: float) -> str:

@@ -124,7 +124,7 @@ def answered_otherwise(status: Mapping[str, Any]) -> list[str]:
         cached = outcomes.get("cached", 0)
         lines.append(f"cache ({cache['backend']}): {share(cache['hit_share'])} of answers came from it, {cached:,}")
     if outcomes.get("degraded"):
-        told = " > ".join(status.get("fallback") or []) or "a fallback"
+        told = ", else ".join(status.get("fallback") or []) or "a fallback"
         lines.append(f"degraded: {outcomes['degraded']:,} answers came from {told}")
     return lines
 

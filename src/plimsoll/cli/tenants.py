@@ -16,7 +16,8 @@ def tenants(port: Port = None, as_json: AsJson = False) -> None:
 
     Quotas are a tenant's whole, over all gateways; the last line says how they hold there.
     """
-    told = client_of(port).tenants()
+    client = client_of(port)
+    told = client.tenants()
     if as_json:
         print(json.dumps(told))
         return
@@ -34,6 +35,8 @@ def tenants(port: Port = None, as_json: AsJson = False) -> None:
     rich.print(grid(COLUMNS, rows, rich.width, SPARE))
     console.line()
     console.line(told["limits"]["told"], "dim")
+    for note in client.info()["notes"]:
+        console.line(note, "yellow")
 
 
 COLUMNS = ("TENANT", "KNOWN BY", "REQ/S", "AT ONCE", "TOKENS/MIN", "WEIGHT", "PRIORITY", "SERVICES")

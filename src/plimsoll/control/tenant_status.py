@@ -59,10 +59,11 @@ def may_call(tenant: TenantView, service: ServiceView) -> bool:
 
 
 def limits_told(view: LimitsView) -> LimitsTold:
-    if view.url:
-        told = "quotas hold over all gateways together, through Redis"
-    elif view.gateways == 1:
+    share = f"each of {view.gateways} gateways takes 1/{view.gateways} of a quota"
+    if view.gateways == 1:
         told = "quotas hold in the one gateway"
+    elif view.url:
+        told = f"quotas hold over all gateways together, through Redis; while it is away {share}"
     else:
-        told = f"each of {view.gateways} gateways takes 1/{view.gateways} of a quota; they don't count together"
+        told = f"{share}; they don't count together"
     return LimitsTold(view.gateways, bool(view.url), told)

@@ -1,7 +1,7 @@
 """The gateway's `Application`: a short list of steps for each request, and the clockwork around them.
 
 Steps of `on_request`: find the service → read deadline, id and priority → identify the tenant → its quota → refuse
-what is late or quarantined → the cache → a replica, or hold it. `Forwarding` carries a request from there to its one
+what is late → the cache → a replica, or hold it. `Forwarding` carries a request from there to its one
 ending.
 """
 
@@ -15,7 +15,6 @@ from plimsoll.core.errors import (
     ModelFailed,
     NoReplica,
     NotFound,
-    ReplicaLost,
     RequestError,
     Shed,
     Throttled,
@@ -77,9 +76,9 @@ class Door:
 
     def take(self, snapshot: Snapshot) -> None:
         """A new snapshot takes effect. Requests under way are unharmed; what was held is tried at once."""
-        self._table = RoutingTable(snapshot)
-        for gone in self.tenants.take(snapshot):
+        for gone in self.tenants.take(snapshot):  # first: a snapshot that can't be taken changes nothing
             self._record.forget_tenant(gone)
+        self._table = RoutingTable(snapshot)
         self._gateways = snapshot.limits.gateways
         known, self._services = self._services, {}
         for view in snapshot.services:
@@ -179,10 +178,10 @@ class Door:
         service.retries.record_request(now)
         if service.affinity is not None:
             forwarding.session = service.affinity.key(exchange.headers)
-        if deadline <= now:
-            forwarding.refuse(Expired("the deadline had passed when the request came"))
-            return
-        forwarding.slot = self._wheel.add(forwarding, deadline + service.patience_s)
+        until = deadline + service.patience_s
+        if left_s is not None and until < deadline:  # half of a short time, at least, is not the fallback's
+            until = max(until, (arrived + deadline) / 2)
+        forwarding.slot = self._wheel.add(forwarding, until)
         if service.plain:
             if priority < 0:
                 forwarding.hop_lines = b"plimsoll-priority: %d\r\n" % priority
@@ -224,9 +223,8 @@ class Door:
     def _admitted(self, forwarding: Forwarding, now: float) -> None:
         forwarding.admitted = True
         service = forwarding.service
-        if service.quarantine and service.quarantine.holds(forwarding.digest(), now):
-            reason = "requests with this body ended two replicas in a row; they are refused for a while"
-            forwarding.refuse(ReplicaLost(reason, retry_after_s=60))
+        if forwarding.deadline <= now:
+            forwarding.refuse(Expired("the deadline had passed when the request came"))
         elif service.cache is None or not begin_trip(forwarding, service.cache, now):
             forwarding.dispatch(now)
 
@@ -243,7 +241,7 @@ class Door:
                 continue
             forwarding.resume(now)
             forwarding.slot = self._wheel.add(forwarding, forwarding.deadline + service.patience_s)
-            if not forwarding.start(now):
+            if not forwarding.restart(now):
                 self.hold(forwarding, now)
 
     def _page(self, exchange: Exchange) -> None:
@@ -280,6 +278,11 @@ class Door:
     def service_named(self, name: str) -> Service | None:
         return self._services.get(name)
 
+    def watch(self, forwarding: Forwarding, until: float) -> None:
+        """It is overdue then, no longer when it was before."""
+        self._wheel.remove(forwarding, forwarding.slot)
+        forwarding.slot = self._wheel.add(forwarding, until)
+
     def hold(self, forwarding: Forwarding, now: float) -> None:
         """No replica can be reached. It waits for one, unless none will come or too many wait."""
         service = forwarding.service
@@ -298,6 +301,8 @@ class Door:
             forwarding.holding_since = now
             self._wheel.remove(forwarding, forwarding.slot)
             self._holding.add(service)
+            if forwarding.trip is not None:
+                forwarding.trip.held()
 
     def answer_error(self, exchange: Exchange, error: RequestError, request_id: bytes, revision: str) -> int:
         """The status that was answered."""
@@ -341,7 +346,7 @@ class Door:
             self._record.refused_at_door(outcome, total_s)
         if tenant is not None:
             tenant.quota.ended(now, tokens_in(forwarding.body) if tenant.quota.tokens is not None else 0.0)
-        if forwarding.tenant_name:
+        if forwarding.tenant_name and self.tenants.get(forwarding.tenant_name) is not None:  # else its series ended
             self._record.tenant(forwarding.tenant_name)[outcome].value += 1
         if self.audit is not None:
             self.audit.note(

@@ -6,10 +6,11 @@ from plimsoll.core.errors import RequestError
 from plimsoll.core.outcome import Outcome
 from plimsoll.core.snapshot import FallbackType, FallbackView
 from plimsoll.gateway.answer import Answer
-from plimsoll.gateway.cache import Hit
+from plimsoll.gateway.cache import Hit, protocol_of
 from plimsoll.gateway.service import Service
 from plimsoll.gateway.upstream import Upstream
 from plimsoll.policy.degradation import FallbackPlan
+from plimsoll.wire.http1 import Exchange
 
 Failure = RequestError | Answer
 DEGRADED_BY = b"plimsoll-degraded-by: %b\r\n"  # StaleCache, Static or Service/NAME
@@ -22,12 +23,13 @@ class Owner(Protocol):
     target: Service
     deadline: float
 
-    @property
-    def stale(self) -> Hit | None: ...
+    def stale(self, now: float) -> Hit | None: ...
+
+    def digest(self) -> bytes: ...
 
     def service_named(self, name: str) -> Service | None: ...
 
-    def turn_to(self, target: Service, upstream: Upstream, now: float) -> None: ...
+    def turn_to(self, target: Service, upstream: Upstream, now: float, until: float) -> None: ...
 
     def answer(self, answer: Answer) -> None: ...
 
@@ -47,18 +49,40 @@ class Fallbacks:
         owner, plan = self._owner, self._plan
         if owner.target is not owner.service:
             plan.first(owner.target.view.fallback)
-        stale = owner.stale
+        stale = owner.stale(now)
         age_s = None if stale is None else stale.age_s
         while (step := plan.next(stale_age_s=age_s, time_left_s=owner.deadline - now)) is not None:
             if step.type is not FallbackType.SERVICE:
                 owner.answer(_made(step, stale))
                 return True
             target = owner.service_named(step.service)
-            upstream = None if target is None else target.pick(now)
-            if target is not None and upstream is not None:
-                owner.turn_to(target, upstream, now)
+            if target is None:
+                continue
+            upstream = self._replica_of(target, now)
+            if upstream is not None:
+                owner.turn_to(target, upstream, now, self._until(target, now))
                 return True
+            plan.first(target.view.fallback)
         return False
+
+    def _replica_of(self, target: Service, now: float) -> Upstream | None:
+        """None: nobody can take it, or it ended replicas there, too."""
+        if target.quarantine and target.quarantine.holds(self._owner.digest(), now):
+            return None
+        upstream = target.pick(now)
+        return upstream if upstream is not None and upstream.has_room() else None
+
+    def _until(self, target: Service, now: float) -> float:
+        """How long `target` may take: while something is left to answer instead, at least half of the time there is."""
+        owner, steps = self._owner, (*target.view.fallback, *self._plan.left)
+        deadline = owner.deadline
+        until = deadline + owner.service.patience_for(steps)
+        return max(until, (now + deadline) / 2) if steps else until
+
+
+def infers(exchange: Exchange) -> bool:
+    """Else it asks whether the service is ready, or what it takes: for it nobody else can answer."""
+    return exchange.method == "POST" and protocol_of(exchange.path) is not None
 
 
 def _made(step: FallbackView, stale: Hit | None) -> Answer:

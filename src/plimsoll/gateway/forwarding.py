@@ -7,7 +7,6 @@ loss: nothing was sent, so the request goes elsewhere, or is held, without a wor
 
 import logging
 from hashlib import blake2b
-from typing import Protocol
 
 from plimsoll.core.errors import Expired, NoReplica, ReplicaLost, RequestError, Shed
 from plimsoll.core.outcome import Outcome
@@ -15,11 +14,12 @@ from plimsoll.gateway.answer import Answer, as_long_as_said, outcome_of
 from plimsoll.gateway.attempt import Attempt
 from plimsoll.gateway.cache import Hit
 from plimsoll.gateway.caching import CacheTrip
-from plimsoll.gateway.fallbacks import DEGRADED_BY, Failure, Fallbacks
-from plimsoll.gateway.heads import Headers, read_answer, request_head
+from plimsoll.gateway.fallbacks import DEGRADED_BY, Failure, Fallbacks, infers
+from plimsoll.gateway.heads import Headers, path_at, read_answer, request_head
+from plimsoll.gateway.host import Host
 from plimsoll.gateway.service import Service
 from plimsoll.gateway.tenants import Tenant
-from plimsoll.gateway.upstream import Upstream
+from plimsoll.gateway.upstream import Upstream, revision_line
 from plimsoll.policy.degradation import DEGRADES
 from plimsoll.policy.routing import GiveUp, after_loss
 from plimsoll.telemetry.server_timing import gateway_timing
@@ -31,31 +31,14 @@ _AVOID_S = 1.0  # a replica that lost us a request gets no new one for so long w
 _OUTCOMES = {outcome.value.encode(): outcome for outcome in Outcome}
 
 
-class Host(Protocol):
-    """What a request needs of the door."""
-
-    def now(self) -> float: ...
-
-    def hold(self, forwarding: "Forwarding", now: float) -> None: ...
-
-    def service_named(self, name: str) -> Service | None: ...
-
-    def retried(self, service: Service) -> None: ...
-
-    def hedge_later(self, forwarding: "Forwarding", attempt: Attempt, delay_s: float) -> None: ...
-
-    def answer_error(self, exchange: Exchange, error: RequestError, request_id: bytes, revision: str) -> int: ...
-
-    def ended(self, forwarding: "Forwarding", outcome: Outcome) -> None: ...
-
-
 class Forwarding:
     """`service`: the one that was asked. `target`: whose replicas are tried, another one only as its fallback."""
 
     __slots__ = (
         "_alone", "_attempts", "_door", "_fallbacks", "_head", "_lost_from", "_sent", "admitted", "body",
         "client_until", "deadline", "ended", "exchange", "held_s", "holding_since", "hop_lines", "request_id",
-        "revision", "sent_at", "service", "session", "slot", "status", "target", "tenant", "tenant_name", "trip",
+        "revision", "sent_at", "service", "session", "since", "slot", "status", "target", "tenant", "tenant_name",
+        "trip",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +65,7 @@ class Forwarding:
         self.trip: CacheTrip | None = None
         self.slot = 0
         self.ended = False
+        self.since = exchange.arrived  # from then on its target counts: it did not wait for others before
         self.held_s = 0.0
         self.holding_since: float | None = None
         self.sent_at = 0.0
@@ -100,18 +84,19 @@ class Forwarding:
 
     def dispatch(self, now: float) -> None:
         """To a replica; else to the fallback, or held. Refused where the best replica's queue is too long already."""
+        if self._convicted(now):
+            return
         target = self.target
         upstream = target.pick(now, other_than=self._lost_from, session=self.session)
         if upstream is None:
-            if not self.service.view.fallback or not self._degrade(NoReplica("no replica is ready", retry_after_s=1)):
-                self._door.hold(self, now)
+            self._stranded(now)
             return
         if not upstream.has_room():
             self.refuse(Shed("as many requests as its replicas can take are under way", retry_after_s=1))
             return
         target_s = target.view.target_s
         if target_s is not None and not target.tenants_share_it and not self._sent:
-            aim = min(self.deadline, self.exchange.arrived + self.held_s + target_s)
+            aim = min(self.deadline, self.since + target_s)
             over_s = target.too_long_s(upstream, aim - now, now)
             if over_s:
                 self.refuse(Shed("every replica's queue is longer than its budget", retry_after_s=over_s))
@@ -120,19 +105,34 @@ class Forwarding:
 
     def start(self, now: float) -> bool:
         """Gives it to a replica; False where none is there to take it."""
+        if self._convicted(now):
+            return True
         upstream = self.target.pick(now, other_than=self._lost_from, session=self.session)
         if upstream is None:
             return False
         self._try(upstream, now)
         return True
 
+    def restart(self, now: float) -> bool:
+        """`start` after it was held, unless one that asks the same was let go just before: then it waits for that."""
+        return (self.trip is not None and not self._sent and not self.trip.again()) or self.start(now)
+
+    def _convicted(self, now: float) -> bool:
+        """Refuses it where its body is known to end replicas: also found out meanwhile, by another with this body."""
+        quarantine = self.target.quarantine
+        if not quarantine or not quarantine.holds(self.digest(), now):
+            return False
+        reason = "requests with this body ended two replicas in a row; they are refused for a while"
+        self.refuse(ReplicaLost(reason, retry_after_s=60))
+        return True
+
     def second(self, attempt: Attempt, now: float) -> bool:
         """Sends it to another replica too, because `attempt` takes too long: the first answer wins. False where
-        nobody else is there, or it was done before."""
+        nobody else is there, or it was done before, or too much was sent again already."""
         if self.ended or len(self._attempts) != 1 or self.deadline <= now:
             return False
         upstream = self.target.other(attempt.upstream, now)
-        if upstream is None:
+        if upstream is None or not self.target.retries.try_spend(now):
             return False
         self._try(upstream, now)
         return True
@@ -155,6 +155,7 @@ class Forwarding:
         assert self.holding_since is not None
         self.held_s += now - self.holding_since
         self.holding_since = None
+        self.since = now
         if not self._sent:
             deadline = now + self.service.view.timeout_s
             self.deadline = deadline if self.client_until is None else min(deadline, self.client_until)
@@ -164,7 +165,10 @@ class Forwarding:
         self._sent += 1
         exchange = self.exchange
         if self._head is None:
-            self._head = request_head(exchange, self.request_id, self.hop_lines, self.tenant is not None, self._path())
+            path, asked, target = exchange.path, self.service, self.target
+            if target is not asked:
+                path = path_at(path, asked.view.name, target.view.name)
+            self._head = request_head(exchange, self.request_id, self.hop_lines, self.tenant is not None, path)
         alone = b"plimsoll-alone: 1\r\n" if self._alone else b""
         head = self._head + encode_time_left(self.deadline - now) + alone + b"\r\n"
         attempt.upstream.sent(attempt, self.deadline, now)
@@ -185,21 +189,11 @@ class Forwarding:
         other = self.target.other(attempt.upstream, now)
         if other is None:
             return False
-        until = self.deadline if target_s is None else min(self.deadline, self.exchange.arrived + target_s)
+        until = self.deadline if target_s is None else min(self.deadline, self.since + target_s)
         if not hedging.allowed(other.load, until - now, now):
             return False
         self._try(other, now)
         return True
-
-    def _path(self) -> str:
-        path = self.exchange.path
-        if self.target is not self.service:
-            asked, name = self.service.view.name, self.target.view.name
-            if path.startswith("/v2/models/"):
-                return f"/v2/models/{name}/infer"  # a version of the one asked is none of the other's
-            if path.startswith("/v1/models/"):
-                return path.replace(asked, name, 1)
-        return path
 
     # --- the way out: Attempt's calls -------------------------------------------------------------------------------
 
@@ -218,7 +212,8 @@ class Forwarding:
         if self.exchange.method == "HEAD":
             body = as_long_as_said(headers)
         answer = Answer(status, lines, body, outcome, timing, upstream.revision_line)
-        if outcome in DEGRADES:
+        # What a fallback refuses is not what the client got wrong: it asked for something else.
+        if outcome in DEGRADES or (outcome is not Outcome.OK and target is not self.service):
             if not self._attempts:  # else another replica has it, too, and may do better
                 self._fail(answer)
         else:
@@ -259,7 +254,7 @@ class Forwarding:
         self._lost_from = upstream
         door.retried(target)
         if not self.start(now):
-            door.hold(self, now)
+            self._stranded(now)
 
     def unreachable(self, attempt: Attempt, reason: str) -> None:
         """No connection: nothing was sent, so nothing was computed. Costs the service no retry."""
@@ -274,33 +269,44 @@ class Forwarding:
         elif self.start(now):
             door.retried(self.target)
         else:
-            door.hold(self, now)
+            self._stranded(now)
 
     # --- instead of the answer --------------------------------------------------------------------------------------
 
-    @property
-    def stale(self) -> Hit | None:
-        return None if self.trip is None else self.trip.stale
+    def stale(self, now: float) -> Hit | None:
+        return None if self.trip is None else self.trip.stale_at(now)
 
     def service_named(self, name: str) -> Service | None:
         return self._door.service_named(name)
 
+    def _stranded(self, now: float) -> None:
+        """No replica is there to take it: its fallback does, else it is held until one can."""
+        nobody = NoReplica("no replica is ready", retry_after_s=1)
+        if self.target is not self.service:
+            self._fail(nobody)
+        elif self.service.gone or not self._degrade(nobody):
+            self._fallbacks = None  # should what comes after the wait fail, they are asked again
+            self._door.hold(self, now)
+
     def _degrade(self, failure: Failure) -> bool:
         """Whether the fallback has taken over."""
-        if not self.admitted or not self.service.view.fallback:
+        if not self.admitted or not self.service.view.fallback or not infers(self.exchange):
             return False
         if self._fallbacks is None:
             self._fallbacks = Fallbacks(self, failure)
         return self._fallbacks.take_over(self._door.now())
 
-    def turn_to(self, target: Service, upstream: Upstream, now: float) -> None:
-        """To a fallback service's replica."""
+    def turn_to(self, target: Service, upstream: Upstream, now: float, until: float) -> None:
+        """To a fallback service's replica, which may take until then."""
         self._drop_attempts(now)
         self.target = target
         self._head, self._lost_from, self._sent, self._alone = None, None, 0, False
         if self.holding_since is not None:
             self.service.held.cancel(self)
             self.holding_since = None
+        if self.trip is not None and self._fallbacks is not None:  # who waits for it must not wait for the other one
+            self.trip.ended(self._fallbacks.failure.outcome)
+        self._door.watch(self, until)
         self._try(upstream, now)
 
     def _fail(self, failure: Failure) -> None:
@@ -323,6 +329,11 @@ class Forwarding:
             self.refuse(NoReplica("no replica became ready in time", retry_after_s=1))
             return
         now = self._door.now()
+        if now < self.deadline and self.target is self.service:  # it is time for the fallback
+            if not self._degrade(Expired("the replica did not answer in time for a fallback")):
+                self._fallbacks = None  # they have nothing to give, and the answer may still come
+                self._door.watch(self, self.deadline + self.service.patience_for(()))
+            return
         if now >= self.deadline:  # it was told the deadline, and had a grace: silent, or stopped
             for attempt in self._attempts:
                 attempt.upstream.avoid_until = now + _AVOID_S
@@ -346,9 +357,9 @@ class Forwarding:
         self.status = self._door.answer_error(self.exchange, error, self.request_id, self.revision)
         self._end(error.outcome)
 
-    def answer_cached(self, lines: bytes, body: bytes, age_s: float) -> None:
-        revision = b"plimsoll-revision: %b\r\n" % self.service.view.revision.encode()
-        self.answer(Answer(200, b"%bage: %d\r\n" % (lines, age_s), body, Outcome.CACHED, b"", revision))
+    def answer_cached(self, lines: bytes, body: bytes, age_s: float, revision: str) -> None:
+        self.revision = revision
+        self.answer(Answer(200, b"%bage: %d\r\n" % (lines, age_s), body, Outcome.CACHED, b"", revision_line(revision)))
 
     def answer(self, answer: Answer) -> None:
         outcome, held_s = answer.outcome, self.held_s

@@ -84,6 +84,15 @@ def request_head(exchange: Exchange, request_id: bytes, hop_lines: bytes, creden
     )
 
 
+def path_at(path: str, asked: str, name: str) -> str:
+    """Where the service `name` takes what came for `asked`; routes of the user's own stay."""
+    if path.startswith("/v2/models/"):
+        return f"/v2/models/{name}/infer"  # a version of the one asked is none of the other's
+    if path.startswith("/v1/models/"):
+        return f"/v1/models/{name}{path[len('/v1/models/') + len(asked) :]}"
+    return path
+
+
 def request_lines(headers: Headers) -> bytes:
     """The client's header lines that the replica may see."""
     try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from plimsoll.core.outcome import Outcome
+from plimsoll.core.outcome import ANSWERED, Outcome
 from plimsoll.core.snapshot import ServiceReport
 from plimsoll.gateway.service import Service
 from plimsoll.insight.window import WindowedCounts, WindowedSketch
@@ -50,7 +50,7 @@ class ServiceRecord:
         (self.by_revision.get(revision) or self._metrics).ended(outcome, total_s)
         self._counts.observe(outcome, now)
         self.ended_total += 1
-        if outcome is not Outcome.CANCELLED:
+        if outcome in ANSWERED:  # refusals take no time: counted as well, they would flatter an overload's tail
             self._sketch.observe(total_s, now)
 
     def retried(self) -> None:

@@ -6,7 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.core.outcome import Outcome
-from plimsoll.core.snapshot import EndpointState, ServiceView
+from plimsoll.core.snapshot import EndpointState, FallbackView, ServiceView
 from plimsoll.gateway.affinity import Affinity
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.upstream import Upstream
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from plimsoll.gateway.cache import ServiceCache
 
 _log = logging.getLogger(__name__)
-_ANSWER_S = 0.02  # before its deadline a request turns to its fallback: one slot of the deadline wheel
+_ANSWER_S = 0.04  # before its deadline a request turns to its fallback: a slot of the deadline wheel, and a tick
 
 
 class Service:
@@ -54,11 +54,7 @@ class Service:
     def update(self, view: ServiceView) -> None:
         self.view = view
         self.timeout_s = view.timeout_s
-        # How long after its deadline a request without an answer is ended; before it, where it has a fallback.
-        self.patience_s = self._settings.grace_s
-        if view.fallback:
-            reserved_s = reserve_s(view.fallback, view.target_s or 0.0, _ANSWER_S)
-            self.patience_s = -min(reserved_s, view.timeout_s / 2)
+        self.patience_s = self.patience_for(view.fallback)
         known, self.upstreams = self.upstreams, {}
         self.ready, self.draining = [], []
         for endpoint in view.endpoints:
@@ -66,6 +62,7 @@ class Service:
             if upstream is None or upstream.endpoint.address != endpoint.address:
                 if upstream is not None:
                     upstream.retire()
+                    self.outliers.forgive(endpoint.replica)  # another process, whatever its name
                 upstream = Upstream(
                     endpoint,
                     max_idle=self._settings.max_idle_connections,
@@ -85,6 +82,12 @@ class Service:
         self._rendezvous = Rendezvous(upstream.endpoint.replica for upstream in self.ready)
         self.affinity = None if view.affinity is None else Affinity(view.affinity)
         self.hedging = (self.hedging or Hedging()) if view.hedging else None
+
+    def patience_for(self, fallback: tuple[FallbackView, ...]) -> float:
+        """How long after its deadline a request without an answer is ended; before it, where it has a fallback."""
+        if not fallback:
+            return self._settings.grace_s
+        return -min(reserve_s(fallback, self.view.target_s or 0.0, _ANSWER_S), self.view.timeout_s / 2)
 
     # --- which replica ----------------------------------------------------------------------------------------------
 
@@ -159,12 +162,10 @@ class Service:
 
     def overdue(self, now: float) -> "Iterator[Attempt]":
         """Attempts that take too long and may be made a second time elsewhere, each once."""
-        if len(self.ready) < 2:
+        if len(self.ready) < 2 or not self.view.retry:
             return
         for upstream in self.ready:
-            for attempt in upstream.overdue.overdue(now):
-                if self.view.retry and self.retries.try_spend(now):
-                    yield attempt
+            yield from upstream.overdue.overdue(now)
 
     def _again(self, upstream: Upstream | None, now: float) -> Upstream | None:
         if upstream is None or upstream.gone or upstream.down_until > now:

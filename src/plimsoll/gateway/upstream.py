@@ -68,7 +68,7 @@ class Upstream:
     def describe(self, endpoint: Endpoint) -> None:
         """What the newest snapshot says of it; the address stays."""
         self.endpoint = endpoint
-        self.revision_line = b"plimsoll-revision: %b\r\n" % endpoint.revision.encode()
+        self.revision_line = revision_line(endpoint.revision)
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -178,6 +178,7 @@ class Upstream:
 
     def retire(self) -> None:
         self.gone = True
+        self.watched = False  # what becomes of its requests says nothing about one that has its name now
         for connection in self._idle:
             connection.close()
         self._open -= len(self._idle)
@@ -224,6 +225,10 @@ class Upstream:
         waiting, self._waiting = self._waiting, deque()
         for waiter in waiting:
             waiter.on_unreachable(reason)
+
+
+def revision_line(revision: str) -> bytes:
+    return b"plimsoll-revision: %b\r\n" % revision.encode()
 
 
 def _why(error: Exception) -> str:

@@ -171,7 +171,7 @@ async def test_the_platforms_redis_shares_rates_until_it_is_deleted(world):
     world.secrets["limits", "url"] = f"{REDIS}\n"
     await world.apply(PLATFORM)
     assert world.snapshot.limits == LimitsView(2, REDIS)
-    assert world.controller.limits().told == "quotas hold over all gateways together, through Redis"
+    assert world.controller.limits().told.startswith("quotas hold over all gateways together, through Redis; ")
     with pytest.raises(SpecErrors, match="there is one"):
         await world.apply(PLATFORM.replace("default", "second"))
     await world.controller.delete_platform("default")

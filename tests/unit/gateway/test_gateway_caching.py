@@ -2,7 +2,20 @@
 
 import asyncio
 
-from tests.support.gateway_host import OK_LINES, GatewayHost, answer, later, ok, silent, until, view
+from tests.support.gateway_host import (
+    OK_LINES,
+    GatewayHost,
+    answer,
+    crash_computing,
+    draining,
+    endpoint,
+    later,
+    loaded,
+    ok,
+    silent,
+    until,
+    view,
+)
 
 from plimsoll.core.snapshot import CacheView, FallbackType, FallbackView, TenantView
 
@@ -168,6 +181,129 @@ def test_stale_is_better_than_nothing(play):
             assert (await host.post(body=b"[2]")).outcome == "shed"  # never seen
             now[0] += 600.0
             assert (await host.post(body=b"[1]")).outcome == "shed"  # too old
+
+    play(main())
+
+
+def test_a_poison_body_that_ten_ask_at_once_ends_two_replicas(play):
+    async def main():
+        async with GatewayHost() as host:
+            go = asyncio.Event()
+            replicas = [await host.replica(name, crash_computing) for name in "abcdef"]
+            for replica in replicas:
+                replica.scripts = [later(crash_computing, go)]
+            host.serve(view("mood", *replicas, cache=CACHE))
+            asked = [host.asking(body=b"[666]") for _ in range(10)]
+            await until(lambda: host.door.in_flight == 10)
+            go.set()
+            assert {got.outcome for got in await asyncio.gather(*asked)} == {"replica_lost"}
+            assert sum(len(replica.requests) for replica in replicas) == 2
+
+    play(main())
+
+
+def test_who_waits_for_one_that_is_held_is_held_as_long_and_one_computes_in_the_end(play):
+    async def main():
+        async with GatewayHost() as host:
+            fields = {"cache": CACHE, "timeout_s": 0.2, "hold_s": 5.0}
+            host.serve(view("mood", **fields))
+            asked = [host.asking(body=b"[7]") for _ in range(5)]
+            await until(lambda: len(host.service().held) == 5)
+            await asyncio.sleep(0.3)  # beyond the timeout, which begins when there is somebody to answer
+            a = await host.replica("a")
+            host.serve(view("mood", a, **fields))
+            answers = await asyncio.gather(*asked)
+            assert sorted(got.outcome for got in answers) == ["cached"] * 4 + ["ok"]
+            assert {got.body for got in answers} == {b"[7]"}
+            assert len(a.requests) == 1
+
+    play(main())
+
+
+def test_who_waited_for_another_is_not_late_for_it(play):
+    """Its leader took longer than the budget and left; no queue is long, so it is not shed."""
+
+    async def main():
+        async with GatewayHost() as host:
+            a = await host.replica("a", loaded(0.0))
+            host.serve(view("mood", a, cache=CACHE, target_s=0.1))
+            await host.post(body=b"[0]")
+            a.script = silent
+            leader = await host.client()
+            leader.send("POST", host.PATH, b"[7]")
+            await a.got(2)
+            follower = host.asking(body=b"[7]")
+            await until(lambda: host.door.in_flight == 2)
+            await asyncio.sleep(0.15)
+            a.script = loaded(0.0)
+            await host.leave(leader)
+            assert (await follower).outcome == "ok"
+
+    play(main())
+
+
+def test_a_shared_answer_names_the_revision_that_gave_it(play):
+    async def main():
+        async with GatewayHost() as host:
+            go = asyncio.Event()
+            a, b = await host.replica("a", later(ok, go)), await host.replica("b")
+            old = endpoint(a)
+            host.serve(view("mood", old, cache=CACHE))
+            asked = [host.asking(body=b"[7]") for _ in range(2)]
+            await until(lambda: host.door.in_flight == 2)
+            new = endpoint(b, revision="mood-2222222")
+            host.serve(view("mood", new, draining(a), revision="mood-2222222", cache=CACHE))
+            go.set()
+            assert {got["plimsoll-revision"] for got in await asyncio.gather(*asked)} == {"mood-1111111"}
+
+    play(main())
+
+
+def test_a_stale_answer_is_as_old_as_it_is_when_it_is_given(play):
+    async def main():
+        async with GatewayHost() as host:
+            now = [host.door.now()]
+            host.door.now = lambda: now[0]
+            go = asyncio.Event()
+            a = await host.replica("a")
+            stale = FallbackView(FallbackType.STALE_CACHE, max_age_s=600.0)
+            cache = CacheView(ttl_s=1.0, max_bytes=2**20, stale_s=600.0)
+            host.serve(view("mood", a, cache=cache, fallback=(stale,), timeout_s=1000.0))
+            await host.post(body=b"[1]")
+            now[0] += 100.0
+            a.script = later(answer(503, "shed"), go)
+            asked = host.asking(body=b"[1]")
+            await a.got(2)
+            now[0] += 50.0
+            go.set()
+            assert (await asked)["age"] == "150"
+
+    play(main())
+
+
+def test_who_turned_to_a_fallback_is_not_computed_as_well(play):
+    """A follower whose time was up asks another service; that its leader leaves then is nothing to it."""
+
+    async def main():
+        async with GatewayHost() as host:
+            go = asyncio.Event()
+            a, small = await host.replica("a", silent), await host.replica("small-0", later(ok, go))
+            fallback = (FallbackView(FallbackType.SERVICE, service="small"),)
+            host.serve(
+                view("mood", a, cache=CACHE, fallback=fallback, timeout_s=5.0, target_s=0.1), view("small", small)
+            )
+            leader = await host.client()
+            leader.send("POST", host.PATH, b"[7]")
+            await a.got(1)
+            hurried = host.asking(body=b"[7]", headers=[("plimsoll-deadline-ms", "2000")])
+            patient = host.asking(body=b"[7]")
+            await small.got(1)
+            a.script = ok
+            await host.leave(leader)
+            assert (await patient).outcome == "ok"
+            assert (len(a.requests), len(small.requests)) == (2, 1)
+            go.set()
+            assert (await hurried).outcome == "degraded"
 
     play(main())
 

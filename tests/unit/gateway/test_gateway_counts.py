@@ -50,6 +50,29 @@ def test_every_request_has_exactly_one_outcome(play):
     play(main())
 
 
+def test_refusals_do_not_flatter_the_quantiles(play):
+    async def main():
+        async with GatewayHost() as host:
+            a = await host.replica("a", answer(503, "shed"))
+            host.serve(view("mood", a))
+            for _ in range(9):
+                assert (await host.post()).outcome == "shed"
+            (report,) = host.door.reports()
+            assert report.outcomes == {"shed": 9}
+            assert report.p50_s is None
+
+            go = asyncio.Event()
+            a.script = later(ok, go)
+            asked = host.asking()
+            await until(lambda: host.service().in_flight == 1)
+            asyncio.get_running_loop().call_later(0.05, go.set)
+            assert (await asked).outcome == "ok"
+            (report,) = host.door.reports()
+            assert report.p50_s >= 0.04
+
+    play(main())
+
+
 def test_gauges_are_true_at_the_moment_they_are_read(play):
     """Without a controller nobody asks for reports, and the gauges must move all the same."""
 

@@ -3,7 +3,18 @@
 import asyncio
 
 import pytest
-from tests.support.gateway_host import GatewayHost, answer, crash, die, endpoint, ok, silent, view
+from tests.support.gateway_host import (
+    GatewayHost,
+    answer,
+    crash,
+    crash_computing,
+    die,
+    endpoint,
+    later,
+    ok,
+    silent,
+    view,
+)
 
 from plimsoll.core.snapshot import FallbackType, FallbackView
 
@@ -167,5 +178,103 @@ def test_a_draining_fallback_still_answers(play):
             big = await host.replica("a", answer(503, "shed"))
             host.serve(view("mood", big, fallback=(service("small"),)), view("small", endpoint(small, "draining")))
             assert (await host.post()).outcome == "degraded"
+
+    play(main())
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_service_that_is_down_is_not_ready_whatever_its_fallback(play, method):
+    async def main():
+        async with GatewayHost() as host:
+            small = await host.replica("small-0")
+            host.serve(
+                view("mood", fallback=(service("small"), STATIC), failed="it does not load"), view("small", small)
+            )
+            got = await host.ask(method, "/v2/models/mood/ready")
+            assert (got.status, got.outcome) == (503, "no_replica")
+            assert small.requests == []
+
+    play(main())
+
+
+@pytest.mark.parametrize("name", ["m", "models", "v1"])
+def test_another_services_path_whatever_the_first_is_called(play, name):
+    async def main():
+        async with GatewayHost() as host:
+            small, big = await host.replica("small-0"), await host.replica("a", answer(503, "shed"))
+            host.serve(view(name, big, fallback=(service("small"),)), view("small", small))
+            assert (await host.post(path=f"/v1/models/{name}:predict")).outcome == "degraded"
+            assert small.requests[0].path == "/v1/models/small:predict"
+
+    play(main())
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(404, "not_found"), (400, "invalid")])
+def test_what_only_the_fallback_refuses_is_not_the_clients_doing(play, status, outcome):
+    async def main():
+        async with GatewayHost() as host:
+            big, small = await host.replica("a", answer(503, "shed")), await host.replica("b", answer(status, outcome))
+            host.serve(view("mood", big, fallback=(service("small"), STATIC)), view("small", small))
+            assert (await host.post()).outcome == "degraded"
+            host.serve(view("mood", big, fallback=(service("small"),)), view("small", small))
+            assert (await host.post()).outcome == "shed"
+
+    play(main())
+
+
+def test_a_fallback_without_replicas_has_a_list_of_its_own_too(play):
+    async def main():
+        async with GatewayHost() as host:
+            big = await host.replica("a", answer(503, "shed"))
+            host.serve(view("mood", big, fallback=(service("small"),)), view("small", fallback=(STATIC,)))
+            assert (await host.post())["plimsoll-degraded-by"] == "Static"
+
+    play(main())
+
+
+def test_a_request_that_its_fallback_can_not_help_keeps_all_of_its_time(play):
+    async def main():
+        async with GatewayHost() as host:
+            go = asyncio.Event()
+            a = await host.replica("a", later(ok, go))
+            host.serve(view("mood", a, fallback=(service("nobody"),), timeout_s=1.0, target_s=0.4))
+            asked = host.asking(body=b"[1]")
+            await a.got(1)
+            await asyncio.sleep(0.7)  # 0.56 s were left for it when its fallback's turn would have been
+            go.set()
+            got = await asked
+            assert (got.outcome, got.body) == ("ok", b"[1]")
+            assert len(a.requests) == 1
+
+    play(main())
+
+
+def test_a_short_deadline_leaves_half_of_it_to_the_service_itself(play):
+    async def main():
+        async with GatewayHost() as host:
+            go = asyncio.Event()
+            a = await host.replica("a", later(ok, go))
+            host.serve(view("mood", a, fallback=(STATIC,), timeout_s=10.0))
+            asked = host.asking(headers=[("plimsoll-deadline-ms", "400")])
+            await a.got(1)
+            host.serve(view("mood", a, fallback=(service("small"),), timeout_s=10.0, target_s=1.0), view("small"))
+            second = host.asking(headers=[("plimsoll-deadline-ms", "400")])
+            await a.got(2)
+            await asyncio.sleep(0.1)
+            go.set()
+            assert [got.outcome for got in await asyncio.gather(asked, second)] == ["ok", "ok"]
+
+    play(main())
+
+
+def test_a_body_that_ended_two_replicas_of_the_fallback_is_kept_from_it(play):
+    async def main():
+        async with GatewayHost() as host:
+            big = await host.replica("a", answer(503, "shed"))
+            small = [await host.replica(f"small-{index}", crash_computing) for index in range(4)]
+            host.serve(view("mood", big, fallback=(service("small"), STATIC)), view("small", *small))
+            for _ in range(5):
+                assert (await host.post(body=b"[666]")).outcome == "degraded"
+            assert sum(len(replica.requests) for replica in small) == 2
 
     play(main())

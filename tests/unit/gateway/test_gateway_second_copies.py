@@ -235,3 +235,35 @@ def test_nobody_is_waited_for_where_the_other_replica_went_meanwhile(play):
             assert not upstream.overdue.suspect(host.door.now() + 100)
 
     play(main())
+
+
+def test_where_nobody_can_take_a_copy_no_retry_is_spent(play):
+    """Else a freeze of all leaves none for the replicas that are lost next."""
+
+    async def main():
+        async with GatewayHost() as host:
+            a, b = [await host.replica(name, loaded(1.0)) for name in "ab"]
+            host.serve(view("mood", a, b, timeout_s=0.5))
+            await settle(host, [a, b])
+            a.script = b.script = silent
+            spent, sent = host.service().retries.retries, len(a.requests) + len(b.requests)
+            await asyncio.gather(*(host.post() for _ in range(20)))
+            copies = len(a.requests) + len(b.requests) - sent - 20
+            assert host.service().retries.retries - spent == copies
+
+    play(main())
+
+
+def test_a_replica_at_another_address_is_another_whatever_its_name(play):
+    async def main():
+        async with GatewayHost() as host:
+            bad, good = await host.replica("bad", answer(500, "model_error")), await host.replica("good")
+            host.serve(view("mood", bad, good))
+            for _ in range(60):
+                await host.post()
+            assert not host.service().outliers.quiet  # it is out
+            again = await host.replica("bad", address=f"unix:{host.folder}/again.sock")
+            host.serve(view("mood", again, good))
+            assert host.service().outliers.quiet
+
+    play(main())

@@ -174,3 +174,33 @@ def test_the_audit_log_has_everybody(play, tmp_path):
         assert sha256(b"[1]").hexdigest() in path.read_text()
 
     play(main())
+
+
+def test_a_tenant_that_was_deleted_while_it_waited_leaves_no_series(play):
+    async def main():
+        async with GatewayHost() as host:
+            go = asyncio.Event()
+            a = await host.replica("a", later(ok, go))
+            digest = "sha256:" + sha256(b"plm_red").hexdigest()
+            host.serve(view("mood", a, anonymous=True), tenants=[TenantView("red", {"k": digest})])
+            asked = host.asking(headers=[("x-api-key", "plm_red")])
+            await a.got(1)
+            host.serve(view("mood", a, anonymous=True))
+            go.set()
+            assert (await asked).outcome == "ok"
+            assert "plimsoll_tenant_requests_total" not in host.metrics()
+
+    play(main())
+
+
+def test_a_snapshot_with_a_tenant_that_can_not_be_taken_changes_nothing(play):
+    async def main():
+        async with GatewayHost() as host:
+            a = await host.replica("a")
+            host.serve(view("mood", a))
+            with pytest.raises(ValueError, match="header"):
+                host.serve(view("other", a), tenants=[TenantView("a\r\nplimsoll-tenant: b")])
+            assert (await host.post()).outcome == "ok"
+            assert (await host.post(path="/v2/models/other/infer")).outcome == "not_found"
+
+    play(main())

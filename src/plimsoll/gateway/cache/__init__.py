@@ -4,7 +4,8 @@
 """
 
 from plimsoll.gateway.cache.key import CacheKey
+from plimsoll.gateway.cache.parts import protocol_of
 from plimsoll.gateway.cache.service_cache import Hit, ServiceCache
 from plimsoll.gateway.cache.stores import CacheStores, require
 
-__all__ = ["CacheKey", "CacheStores", "Hit", "ServiceCache", "require"]
+__all__ = ["CacheKey", "CacheStores", "Hit", "ServiceCache", "protocol_of", "require"]

@@ -21,7 +21,7 @@ from plimsoll.core.snapshot import CacheView
 from plimsoll.gateway.cache.key import CacheKey, Keyer
 from plimsoll.gateway.cache.lines import may_keep
 from plimsoll.gateway.cache.parts import with_id, without_id
-from plimsoll.gateway.cache.stores import CacheStores
+from plimsoll.gateway.cache.stores import CacheStores, NoStore
 from plimsoll.policy.caching import SingleFlight, is_fresh
 from plimsoll.ports.cache_store import CacheStore, Entry
 from plimsoll.telemetry.serving import CacheMetrics
@@ -111,6 +111,7 @@ class ServiceCache:
     def close(self) -> None:
         """Its service was deleted, or has no cache any more. Requests that still wait for a leader get its answer."""
         self._stores.release(self._store)
+        self._store = NoStore()  # what is under way may still ask us to keep its answer
 
     def _open(self) -> CacheStore:
         store = self._stores.open(self._service, self._view, self._metrics.errors)

@@ -41,6 +41,11 @@ class FallbackPlan:
                 return step
         return None
 
+    @property
+    def left(self) -> tuple[FallbackView, ...]:
+        """The steps that were not tried yet."""
+        return tuple(self._steps)
+
     def first(self, steps: Iterable[FallbackView]) -> None:
         """The list of a fallback service that failed: its steps come before the others."""
         self._steps.extendleft(reversed(tuple(steps)))

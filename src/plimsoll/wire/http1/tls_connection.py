@@ -148,8 +148,9 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.forget_handshake(self)
-        if self._upper is not None:
-            self._upper.connection_lost(exc)
+        upper, self._upper = self._upper, cast("ServerConnection", None)  # they name each other
+        if upper is not None:
+            upper.connection_lost(exc)
 
     def pause_writing(self) -> None:
         if self._upper is not None:

@@ -1,5 +1,6 @@
 """One service's cache as a request meets it: asked, computed once, kept, stale, purged."""
 
+import asyncio
 import json
 import logging
 
@@ -213,6 +214,27 @@ def test_services_of_one_redis_share_its_connections_and_the_last_one_closes_the
             ask = two.key(post(BODY), "", "r1")
             two.store(ask, "r1", 200, LINES, ANSWER, 0.0)
             assert look(two, ask, 0.0).body == ANSWER
+            await kitchen.stores.close()
+
+    play(main())
+
+
+@pytest.mark.parametrize("backend", [CacheBackend.REDIS, CacheBackend.MEMORY])
+def test_what_was_under_way_when_the_cache_was_closed_is_not_kept(backend, play):
+    """Its store is closed: to keep the answer would open a connection that nobody closes."""
+
+    async def main():
+        with RedisServer() as server:
+            kitchen = Kitchen()
+            there = view(backend=backend, url=server.url if backend is CacheBackend.REDIS else "")
+            cache = kitchen.cache(there)
+            ask = cache.key(post(BODY), "", "r1")
+            link = next(iter(kitchen.stores._links.values()), None)
+            cache.close()
+            await asyncio.sleep(0.02)
+            assert cache.store(ask, "r1", 200, LINES, ANSWER, 0.0)  # for those who follow
+            assert look(cache, ask, 0.0) is None
+            assert link is None or not link._tasks
             await kitchen.stores.close()
 
     play(main())

@@ -289,6 +289,34 @@ def test_failed_handshakes_leave_nothing(kit, loop, files):
     kit.run(loop, main())
 
 
+@LOOPS
+def test_connections_that_ended_leave_no_garbage(kit, loop, files):
+    """Without the collector's help, which comes rarely: OpenSSL's state of one connection takes some 50 kB."""
+
+    async def main():
+        application = kit.Application()
+        server = served(kit, application, files.settings())
+        bound = await server.start(ADDRESS)
+        context = client_context(files.ca.cert)
+        await ask(bound, context)
+        await until(lambda: not server.connections)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                await ask(bound, context)
+            await until(lambda: not server.connections)
+            application.exchanges.clear()
+            await asyncio.sleep(0.01)
+            left = [one for one in gc.get_objects() if type(one).__name__ in ("TlsConnection", "ServerConnection")]
+            assert left == []
+        finally:
+            gc.enable()
+        await server.close(0)
+
+    kit.run(loop, main())
+
+
 # --- what TCP does, under TLS ---------------------------------------------------------------------------------------
 
 

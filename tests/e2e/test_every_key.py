@@ -1,0 +1,74 @@
+"""No key is forgotten: each key of each kind, and each value of a choice, stands in a file that an e2e test serves.
+
+What the tests do with them is theirs: `test_service_keys.py`, `test_answer_keys.py`, `test_tenant_keys.py`.
+"""
+
+import json
+import re
+
+import pytest
+import yaml
+from tests.e2e import test_answer_keys, test_service_keys, test_tenant_keys
+from tests.e2e.conftest import REPO
+
+SCHEMAS = sorted((REPO / "schema").glob("*.json"))
+
+ELSEWHERE = {
+    # key, or KEY=VALUE: the test that shows it
+    "spec.runtime.predictTimeout": "tests/e2e/test_losses.py",
+    "spec.runtime.unsafeFormats": "tests/unit/models/test_sklearn_model.py",
+    "spec.scaling.maxReplicas": "tests/unit/spec/test_spec_service.py",
+    "spec.resources.requests.memory": "tests/unit/spec/test_spec_service.py",
+    "spec.resources.limits.cpu": "tests/unit/spec/test_spec_service.py",
+    "spec.model.format=ONNX": "tests/e2e/test_examples.py",
+    "spec.model.format=SKLearn": "tests/contracts/test_models.py",
+}
+
+
+def known(schema, at=""):
+    """Keys that have no keys below them; `KEY=VALUE` for each value of a choice."""
+    for name, field in schema.get("properties", {}).items():
+        path = f"{at}.{name}".lstrip(".")
+        below = field.get("items", field)
+        if below.get("properties"):
+            yield from known(below, path)
+        else:
+            yield from (f"{path}={value}" for value in below["enum"]) if "enum" in below else [path]
+
+
+def used(value, at=""):
+    """Of a document: each key's path without indices, and `KEY=VALUE` where the value is text."""
+    if isinstance(value, list):
+        for one in value:
+            yield from used(one, at)
+        return
+    yield at
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from used(one, f"{at}.{name}".lstrip("."))
+    elif isinstance(value, str):
+        yield f"{at}={value}"
+
+
+def shown(kind):
+    files = (test_service_keys, test_answer_keys, test_tenant_keys)
+    documents = [one for file in files for text in file.DOCUMENTS for one in yaml.safe_load_all(text)]
+    return {path for one in documents if one["kind"] == kind for path in used(one)}
+
+
+@pytest.mark.parametrize("file", SCHEMAS, ids=lambda file: json.loads(file.read_text())["title"])
+def test_every_key_is_shown(file):
+    schema = json.loads(file.read_text())
+    keys = set(known(schema))
+    assert len(keys) >= 9, keys
+    elsewhere = ELSEWHERE if schema["title"] == "ModelService" else {}
+    assert sorted(keys - elsewhere.keys() - shown(schema["title"])) == []
+    for key, where in elsewhere.items():
+        assert key in keys
+        word = re.split(r"[.=]", key)[-1]
+        words = {word, re.sub(r"([A-Z])", lambda m: "_" + m[1].lower(), word), word.lower()}
+        assert any(one in (REPO / where).read_text() for one in words), (key, where)
+
+
+def test_all_kinds_are_here():
+    assert {json.loads(file.read_text())["title"] for file in SCHEMAS} == {"ModelService", "Tenant", "Platform"}

@@ -143,10 +143,8 @@ class Replica:
         self.report.offered += 1
         queue, estimate = self.queue, self.model.estimate
         refuse = self.gate.guard(queue.size + request.size, 0) or self.gate.decide(
+            request,
             self.now,
-            arrived=request.arrived,
-            aim=min(request.target, request.deadline),
-            size=request.size,
             finish_s=queue.forecast(request, self.now, self.rest_s, estimate),
             probe=not self.running and queue.may_probe(self.now),
             service_time=estimate,

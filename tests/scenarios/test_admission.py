@@ -36,7 +36,7 @@ def test_under_any_load_capacity_is_used_and_the_budget_kept(load, seed):
     assert report.quantile(0.99) <= 0.1
     assert report.late + report.shed + report.expired == 0, "what was taken is answered in time"
     if load > 1:
-        assert report.mean_batch >= 22
+        assert report.mean_batch >= 20, "not collapsed: 26 is the knee, 21 are 97% of what it gives"
         assert sum(size < 5 for size in report.batches) <= 0.02 * len(report.batches)
 
 

@@ -98,12 +98,9 @@ class Engine:
         refuse = gate.guard(queue.size + request.size, held_bytes, more_bytes)
         if refuse is None:
             estimate = self.learned.estimate
-            target, deadline = request.target, request.deadline
             refuse = gate.decide(
+                request,
                 now,
-                arrived=request.arrived,
-                aim=target if target < deadline else deadline,
-                size=request.size,
                 finish_s=queue.forecast(request, now, self.rest_s(now), estimate),
                 probe=not self._running and queue.may_probe(now),
                 service_time=estimate,
@@ -168,7 +165,7 @@ class Engine:
         if batch:
             self._running, self._started = batch, now
             self._items = sum(request.size for request in batch)
-            self._predicted_s = estimate.predict(self._items)
+            self._predicted_s = estimate.predict(self._items) + self.queue.between_s
             if batch[0].alone:
                 self._begin_alone(batch[0])
             self.runner.run([request.inputs for request in batch])
@@ -205,6 +202,8 @@ class Engine:
                     finish(request, Ending(result, None, queue_s, seconds, size))
         if len(self.queue):
             self._pump()
+            if self._running:
+                self.queue.passed_between(self._started - started - seconds)
 
     def _end_queued(self, request: Request, error: RequestError, now: float) -> None:
         self._finish(request, Ending(None, error, now - request.queued, 0.0))

@@ -1,5 +1,6 @@
 """The gate's rules, one timeline each. SLOW takes 4 ms and 1.5 ms an item; budgets of 100 ms."""
 
+from plimsoll.core.request import Items, Request
 from plimsoll.core.service_time import ServiceTime
 from plimsoll.policy.admission import AdmissionGate, ConcurrencyLimit, GateSettings, LimitSettings
 
@@ -7,9 +8,13 @@ SLOW = ServiceTime(a_s=0.004, c_s=0.0015, samples=100)
 EXACT = GateSettings(share=0.9, margin_sd=0.0, overhead_s=0.0)
 
 
-def decide(finish_s, *, gate=None, aim=0.1, now=0.0, **more):
-    fields = {"arrived": 0.0, "aim": aim, "size": 1, "service_time": SLOW, "in_flight": 1, **more}
-    return (gate or AdmissionGate(EXACT)).decide(now, finish_s=finish_s, **fields)
+def asking(aim=0.1, size=1):
+    return Request("r", arrived=0.0, target=aim, deadline=2 * aim, size=size, key="k", inputs=Items([]))
+
+
+def decide(finish_s, *, gate=None, aim=0.1, size=1, now=0.0, **more):
+    fields = {"service_time": SLOW, "in_flight": 1, **more}
+    return (gate or AdmissionGate(EXACT)).decide(asking(aim, size), now, finish_s=finish_s, **fields)
 
 
 def test_what_fits_its_share_of_the_budget_is_taken():

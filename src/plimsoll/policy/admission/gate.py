@@ -8,6 +8,7 @@ budget and whoever was refused can go elsewhere. Bounds in items and bytes guard
 from dataclasses import dataclass
 from math import inf
 
+from plimsoll.core.request import Request
 from plimsoll.core.service_time import ServiceTime
 from plimsoll.policy.admission.limiter import ConcurrencyLimit
 from plimsoll.policy.admission.quota import Refuse
@@ -17,7 +18,7 @@ from plimsoll.policy.admission.quota import Refuse
 class GateSettings:
     """`share`: of a request's time that a prediction may fill; the rest is for what nobody foresees."""
 
-    share: float = 0.9
+    share: float = 0.88
     margin_sd: float = 2.0  # deviations of the service time added to predicted finishes
     overhead_s: float = 0.0005  # from the model's answer to the last byte sent
     max_items: int = 20_000  # waiting; beyond it a request is refused whatever its time
@@ -57,35 +58,39 @@ class AdmissionGate:
 
     def decide(
         self,
+        request: Request,
         now: float,
         *,
-        arrived: float,
-        aim: float,
-        size: int,
         finish_s: float,
         probe: bool = False,
         service_time: ServiceTime,
         lag_s: float = 0.0,
         in_flight: int = 0,
     ) -> Refuse | None:
-        """None: take it. `aim`: the sooner of target and deadline. `finish_s`: predicted from now to the newcomer's
-        answer (`size` items). `probe`: nothing has run for a while, so one may go whatever is predicted, for only a
-        batch can mend a wrong estimate. `lag_s`: how late the event loop is; what was read now
-        may have waited that long in the kernel's buffers, and its answer leaves that much later.
+        """None: take it. `finish_s`: predicted from now to its answer. `probe`: nothing has run for a while, so one may
+        go whatever is predicted, for only a batch can mend a wrong estimate. `lag_s`: how late the event loop is; what
+        was read now may have waited that long in the kernel's buffers, and its answer leaves that much later.
 
         With nothing learned only the concurrency limit speaks, of `in_flight` requests.
         """
         if not service_time.samples:
             return None if self.limit.admits(in_flight) else Refuse(_LIMIT, 1.0)
-        if aim == inf:
+        budget_s = _budget_s(request)
+        if budget_s == inf:
             return None
         settings = self.settings
         margin_s = settings.margin_sd * service_time.sd_s + settings.overhead_s + 2.0 * lag_s
         # With nobody before it there is nothing to mispredict but its own batch.
-        allowed_s = (aim - arrived) * (settings.share if in_flight else 1.0)
-        late_s = now + finish_s + margin_s - arrived - allowed_s
+        allowed_s = settings.share * budget_s if in_flight else budget_s
+        late_s = now + finish_s + margin_s - request.arrived - allowed_s
         if late_s <= 0.0 or probe:
             return None
-        if service_time.predict(size) + margin_s > aim - arrived:
+        if service_time.predict(request.size) + margin_s > budget_s:
             return self._never
         return self._late[min(int(late_s), 59)]
+
+
+def _budget_s(request: Request) -> float:
+    """From its arrival to its target, or its deadline where that is sooner."""
+    target, deadline = request.target, request.deadline
+    return (target if target < deadline else deadline) - request.arrived

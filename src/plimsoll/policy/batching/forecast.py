@@ -34,4 +34,4 @@ def going_first(rivals: Sequence[Rival], own: float, rest_s: float, item_s: floa
             come += more
         else:
             first += turns
-    return first + sqrt(come)  # one deviation more than the mean, as of Poisson arrivals
+    return first + 2.0 * sqrt(come)  # two deviations more than the mean, as of Poisson arrivals

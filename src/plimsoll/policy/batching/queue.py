@@ -19,6 +19,10 @@ _EXPLORE_EVERY = 32  # batches held at the knee before one goes beyond it
 _SMALL, _EXPLORE_SMALL = 4, 4  # a knee as small as this costs most where it is wrong, and least to look beyond
 _EXPLORE_SHARE = 0.03  # of the budget: what such a batch may take longer
 _DEAD = 256  # dead entries tolerated before heaps are rebuilt
+_LARGE, _SPARING = 8, 0.4
+_MOST_BETWEEN_S = 0.01  # a stall is no habit
+_BETWEEN_WEIGHT = 1 / 32
+_PAIR_SHARE = 0.5
 _LEAST_BUDGET_S = 0.001
 
 
@@ -35,7 +39,7 @@ class BatchQueue:
     """`size`: items waiting; `len()`: requests waiting; `rate.per_s`: items a second that arrive."""
 
     __slots__ = ("_a", "_budget", "_c", "_deadlines", "_gone", "_held", "_lanes", "_lingers_from", "_margin",
-                 "_planned", "_probe_at", "_seq", "_top", "_waiting", "rate", "settings", "size")  # fmt: skip
+                 "_planned", "_probe_at", "_seq", "_top", "_waiting", "between_s", "rate", "settings", "size")  # fmt: skip
 
     def __init__(self, settings: BatchSettings) -> None:
         self.settings = settings
@@ -55,6 +59,7 @@ class BatchQueue:
         self._planned: ServiceTime | None = None  # what the next four were made of
         self._a = self._c = self._margin = 0.0
         self._top = 1
+        self.between_s = settings.batch_cost_s
         self._probe_at = inf  # inf: it was never polled
 
     def __len__(self) -> int:
@@ -166,6 +171,12 @@ class BatchQueue:
         if seconds < predicted_s / 2:
             self._probe_at = -inf
 
+    def passed_between(self, seconds: float) -> None:
+        """What passed beside the model's own time from one batch's start to the next one's, which was waiting: the hop
+        to its thread and back, encoding, and whatever else the host was busy with."""
+        seconds = min(max(seconds, self.settings.batch_cost_s), _MOST_BETWEEN_S)
+        self.between_s += _BETWEEN_WEIGHT * (seconds - self.between_s)
+
     def cancel(self, request: Request) -> bool:
         """Forgets it. False where it isn't waiting: it runs, or was answered. O(1) but for a rare rebuild."""
         if request not in self._waiting:
@@ -220,7 +231,7 @@ class BatchQueue:
         """Predicted seconds to compute all that waits, in batches of the largest useful size."""
         if not self.size:
             return 0.0
-        a, c = service_time.a_s + self.settings.batch_cost_s, service_time.c_s
+        a, c = service_time.a_s + self.between_s, service_time.c_s
         most = min(self.settings.max_size, knee(a, c))
         return -(-self.size // most) * a + self.size * c
 
@@ -229,7 +240,7 @@ class BatchQueue:
         self._planned = service_time
         if service_time.samples:
             # Without the hop a model of a = 5 us and c = 150 us would get batches of one, and hop for each item.
-            self._a, self._c = service_time.a_s + settings.batch_cost_s, service_time.c_s
+            self._a, self._c = service_time.a_s + self.between_s, service_time.c_s
             self._margin = settings.overhead_s + settings.margin_sd * service_time.sd_s
             top = min(settings.max_size, knee(self._a, self._c))
             # Not with each ripple of the estimate: who was promised the second batch must not end in a third.
@@ -241,9 +252,13 @@ class BatchQueue:
 
     def _fitting(self) -> int:
         """The largest batch of which two fit the usual budget, for who comes just after one began waits for it and
-        then for its own. Where not even two of one item do, one batch may fill it."""
-        a, c, budget = self._a, self._c, self._budget
-        return within(a, c, budget / 2 - self._margin) or within(a, c, budget - self._margin) or 1
+        then for its own. Large ones leave a fifth of it to what nobody foresees, at 2% of the capacity; where they
+        would become small by that they do not. Where not even two of one item fit, one batch may fill it."""
+        a, c, budget, margin = self._a, self._c, self._budget, self._margin
+        most = within(a, c, budget / 2 - margin)
+        if most > _LARGE:
+            return max(within(a, c, _SPARING * budget - margin), _LARGE)
+        return most or within(a, c, budget - margin) or 1
 
     def _choose(self, now: float, rate: float, shed: list[Request]) -> Choice | None:
         """The head's key and how much of it to run; heads that would keep batches inefficient go to `shed`."""

@@ -10,10 +10,10 @@ import sys
 import pytest
 import typer.main
 from tests.e2e.conftest import REPO
-from tests.e2e.test_examples import curl
+from tests.e2e.test_examples import curl, shell
 
 from plimsoll.cli.main import app
-from plimsoll.spec import load_text
+from plimsoll.spec import load_all_text, load_text
 
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md")), *sorted((REPO / "examples").glob("*/README.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -32,8 +32,11 @@ def test_python_compiles_and_service_files_are_valid(page):
     for body in blocks(page, "python"):
         compile(body, shown(page), "exec")
     for body in blocks(page, "yaml"):
-        if "kind: ModelService" in body:
-            load_text(body, file=shown(page))
+        if body.startswith("apiVersion: plimsoll.dev/"):
+            load_all_text(body, file=shown(page))
+        elif body.startswith("spec:\n"):
+            part = body.removeprefix("spec:\n")
+            load_text(f"{MINIMAL}{_without_what(part)}{part}", file=shown(page))
         elif body.startswith("  "):  # part of a spec
             load_text(f"{MINIMAL}{_without_what(body)}{body}", file=shown(page))
 
@@ -66,7 +69,11 @@ def test_commands_and_options_exist(page, command):
     known = {option for parameter in root.params for option in parameter.opts} | {"-h", "--help"}
     if not name.startswith("-") and name != "COMMAND":
         assert name in root.commands, f"{page}: no command {name}"
-        known |= {option for one in root.commands[name].params for option in one.opts + one.secondary_opts}
+        command = root.commands[name]
+        if hasattr(command, "commands"):  # `tenant key`
+            assert words[0] in command.commands, f"{page}: no command {name} {words[0]}"
+            command = command.commands[words[0]]
+        known |= {option for one in command.params for option in one.opts + one.secondary_opts}
     assert [word for word in words if re.match(r"--?[a-z]", word) and word not in known] == [], page
 
 
@@ -138,6 +145,32 @@ def test_ten_minutes(up, plimsoll, tmp_path):
     assert figures_aside(rows[0]) == figures_aside(table[0])
     assert len(table[1].split()) == len(rows[1].split())
     assert figures_aside(rows[-1].replace(str(running.port), "8080")).startswith("gateway http://localhost:N up N")
+
+
+def test_who_may_ask_and_what_answers_instead(up, plimsoll, tmp_path, env, until):
+    """The same folder: a tenant is saved beside the service, and the service gets a cache and a fallback."""
+    tenant, more = (body for body in blocks(REPO / "README.md", "yaml") if "kind: Tenant" in body or "fallback" in body)
+    (make, _), (nobody, refused), (shop, answer) = console("plimsoll tenant key")
+    (down, falls), (ask, headers), (back, ready) = console("plimsoll scale mood 0")
+    assert plimsoll("init", "python", "mood").returncode == 0
+    folder = tmp_path / "mood"
+    running = up(cwd=folder).ready()
+
+    def typed(command):
+        return shell(command, running, folder, env).splitlines()
+
+    assert typed(make) == []
+    (folder / "tenants.yaml").write_text(tenant)
+    running.line("tenants.yaml changed: tenant shop created")
+    until(lambda: typed(nobody) == refused)
+    assert typed(shop) == answer
+
+    (folder / "service.yaml").write_text((folder / "service.yaml").read_text() + more)
+    until(lambda: running.status("mood")["cache"])
+    until(lambda: typed(f"{shop} -si | grep plimsoll-outcome") == ["plimsoll-outcome: cached"])
+    assert typed(down) == [line.strip() for line in falls]
+    until(lambda: typed(ask) == headers)
+    assert typed(back) == [line.strip() for line in ready]
 
 
 def test_other_models(up, plimsoll, tmp_path):

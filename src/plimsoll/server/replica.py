@@ -41,6 +41,9 @@ _log = logging.getLogger(__name__)
 _TICK_S = 0.02  # loop lag is sampled, expiries are answered and hangs noticed this often
 _REPORT_EVERY = 50  # ticks
 _LAG_KEPT = 0.8  # of the largest lag at each tick: a stall is believed for some 0.2 s
+# No more of it, however long it was: who stood still for 3 s (SIGSTOP, a machine that was suspended) refused everybody
+# for a third of a second more. What waited in the kernel meanwhile is read before the next tick, and sees all of it.
+_LAG_KEPT_MOST_S = 0.05
 _LINE_EVERY_S = 0.001  # the load line is renewed with each batch, but not more often: it costs 2 us
 
 
@@ -192,7 +195,7 @@ class Replica:
         self._timer = self._loop.call_at(self._due, self._tick)
         engine = self._engine
         assert engine is not None
-        engine.lag_s = max(lag_s, engine.lag_s * _LAG_KEPT)
+        engine.lag_s = max(lag_s, min(engine.lag_s * _LAG_KEPT, _LAG_KEPT_MOST_S))
         engine.check()
         self._intake.check(now)
         self._ticks += 1

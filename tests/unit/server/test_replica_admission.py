@@ -53,6 +53,16 @@ def test_marks_of_a_hop_that_make_no_sense_are_passed_over(replica, headers):
     assert host.plain({"tag": "t"}, encoded).status == 200
 
 
+def test_after_a_long_stall_it_takes_requests_again_at_once(replica):
+    """What is over is over: only who waited in the kernel through it is judged by all of it."""
+    host = replica(spec={"budget": {"latency": {"p99": "300ms"}}})
+    assert host.plain({"tag": "before"}).status == 200
+    host.on_loop(time.sleep, 3.0)
+    time.sleep(0.1)  # a few ticks
+    answers = [host.later({"tag": "after"}) for _ in range(20)]
+    assert [answer.result().status for answer in answers] == [200] * 20
+
+
 def test_a_request_that_would_be_late_is_refused_at_once_and_not_computed(replica):
     host = replica(model=SLOW, spec={"budget": {"latency": {"p99": "600ms"}}, "batching": {"maxSize": 1}})
     running = [host.later({"x": 1}) for _ in range(2)]

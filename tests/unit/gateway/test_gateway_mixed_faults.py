@@ -191,7 +191,7 @@ def test_a_day_of_everything(play, seed):
                     await replica.start()
             host.serve(view("mood", *(day.replicas[name] for name in "abc")), tenants=tenants())
             for n in range(20):  # as on the first day
-                got = await host.post(body=b"[1,%d]" % n, headers=[("x-api-key", "plm_red")])
+                got = await host.post(body=b'["new",%d]' % n, headers=[("x-api-key", "plm_red")])
                 assert got.outcome == "ok", got
 
     play(main())

@@ -1,8 +1,9 @@
 """How long an answer is worth waiting for, as a client or the hop before us says it.
 
-Clocks of two machines differ, so the time that is *left* travels, never a timestamp. Read in this order:
-`plimsoll-deadline-ms`; `grpc-timeout` (gRPC over HTTP/2, "Timeout": at most 8 digits and a unit H, M, S, m, u or n);
-`x-envoy-upstream-rq-timeout-ms`. Negative or absurd values are Invalid; anything over a day counts as a day.
+Clocks of two machines differ, so the time that is *left* travels, never a timestamp. `plimsoll-deadline-ms` counts
+before `grpc-timeout` (gRPC over HTTP/2, "Timeout": at most 8 digits and a unit H, M, S, m, u or n) and
+`x-envoy-upstream-rq-timeout-ms`; of these two the one that comes first. Negative or absurd values are Invalid; anything
+over a day counts as a day.
 """
 
 import re

@@ -5,7 +5,7 @@ without computing, and when to look again though nothing happens. Everything is 
 """
 
 from heapq import heapify, heappop, heappush
-from math import inf
+from math import inf, sqrt
 
 from plimsoll.core.request import Request
 from plimsoll.core.service_time import ServiceTime
@@ -153,8 +153,10 @@ class BatchQueue:
         batches = ahead // usual
         part = ahead - batches * usual + size
         start = rest_s + batches * (a + c * usual)
-        # Who comes until its batch starts joins it.
-        return start + a + c * max(part, min(usual, part + self.rate.per_s * start))
+        # Who comes until its batch starts joins it. Of n batches the spread is that of one times the root of n; of the
+        # one that all predictions carry is counted elsewhere.
+        spread = (self._margin - self.settings.overhead_s) * (sqrt(batches + 1.0) - 1.0)
+        return start + spread + a + c * max(part, min(usual, part + self.rate.per_s * start))
 
     def item_s(self, service_time: ServiceTime) -> float:
         """What one more item costs in batches of the usual size, seconds."""

@@ -106,7 +106,8 @@ def check_headers(answer, outcome):
     assert re.fullmatch(r"queue;dur=\d+\.\d+, compute;dur=\d+\.\d+", headers["server-timing"])
     assert re.fullmatch(r"[A-Za-z0-9._:/+=@-]{1,128}", headers["x-request-id"])
     assert re.fullmatch(
-        r"TEXT application_utilization=\d\.\d+,named_metrics\.queued=\d+,named_metrics\.wait_ms=\d+\.\d+,named_metrics\.item_ms=\d+\.\d+",
+        r"TEXT application_utilization=\d\.\d+,named_metrics\.queued=\d+,"
+        r"named_metrics\.wait_ms=\d+\.\d+,named_metrics\.item_ms=\d+\.\d+",
         headers["endpoint-load-metrics"],
     )
     if answer.status >= 400 and answer.body:

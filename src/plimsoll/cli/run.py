@@ -39,75 +39,72 @@ class _Printer:
         self._console.line(f"  page:  {greeting.admin}    stop: Ctrl-C")
 
 
+_Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Service files, or folders of them; left out: service.yaml and others in this folder.", metavar="FILE|DIR"
+    ),
+]
+_AdminPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=65535, metavar="PORT", help="Where the admin API listens. [default: port + 10]", show_default=False
+    ),
+]
+_Gateways = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=64,
+        metavar="N",
+        help="Gateway processes on the one port, for more cores; connections are spread over them, not requests.",
+    ),
+]
+_TlsCert = Annotated[
+    str | None, typer.Option(metavar="FILE", help="The certificate to show and its chain, in PEM.", show_default=False)
+]
+_TlsKey = Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's key, in PEM.", show_default=False)]
+_TlsClientCa = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Who signs the certificates of clients, in PEM.", show_default=False)
+]
+_TlsClientCert = Annotated[
+    str,
+    typer.Option(metavar="required|optional", help="With --tls-client-ca: whether a client has to show a certificate."),
+]
+_Audit = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="Write an audit log of each gateway into this folder.", show_default=False),
+]
+_Secrets = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR", help="Where secrets are: DIR/NAME/KEY. [default: secrets/ beside the file]", show_default=False
+    ),
+]
+_StartMethod = Annotated[
+    str,
+    typer.Option(metavar="fork|spawn", help="How replicas start. [default: fork, on macOS spawn]", show_default=False),
+]
+
+
 def up(
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Service files, or folders of them; left out: service.yaml and others in this folder.",
-            metavar="FILE|DIR",
-        ),
-    ] = None,
+    paths: _Paths = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="PORT", help="Where the gateway listens; 0 takes a free one.")
     ] = 8080,
-    admin_port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            metavar="PORT",
-            help="Where the admin API listens. [default: port + 10]",
-            show_default=False,
-        ),
-    ] = None,
+    admin_port: _AdminPort = None,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Apply files as they are saved.")] = True,
-    gateways: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=64,
-            metavar="N",
-            help="Gateway processes on the one port, for more cores; connections are spread over them, not requests.",
-        ),
-    ] = 1,
+    gateways: _Gateways = 1,
     host: Annotated[
         str, typer.Option(metavar="HOST", help="Where the gateway listens; 0.0.0.0: for other machines, too.")
     ] = "127.0.0.1",
-    tls_cert: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="The gateway's certificate and its chain, in PEM.", show_default=False),
-    ] = None,
-    tls_key: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The certificate's key, in PEM.", show_default=False)
-    ] = None,
-    tls_client_ca: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Who signs the certificates of clients, in PEM.", show_default=False),
-    ] = None,
-    tls_client_cert: Annotated[
-        str,
-        typer.Option(
-            metavar="required|optional", help="With --tls-client-ca: whether a client has to show a certificate."
-        ),
-    ] = "required",
-    audit: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="Write an audit log of each gateway into this folder.", show_default=False),
-    ] = None,
-    secrets: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR",
-            help="Where secrets are: DIR/NAME/KEY. [default: secrets/ beside the file]",
-            show_default=False,
-        ),
-    ] = None,
-    start_method: Annotated[
-        str,
-        typer.Option(
-            metavar="fork|spawn", help="How replicas start. [default: fork, on macOS spawn]", show_default=False
-        ),
-    ] = "",
+    tls_cert: _TlsCert = None,
+    tls_key: _TlsKey = None,
+    tls_client_ca: _TlsClientCa = None,
+    tls_client_cert: _TlsClientCert = "required",
+    audit: _Audit = None,
+    secrets: _Secrets = None,
+    start_method: _StartMethod = "",
 ) -> None:
     """Serve on this machine, behind one gateway, until Ctrl-C.
 
@@ -152,16 +149,9 @@ def serve(
         str | None,
         typer.Option(metavar="NAME", help="Which service, where the file holds several.", show_default=False),
     ] = None,
-    tls_cert: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Its certificate and chain, in PEM.", show_default=False)
-    ] = None,
-    tls_key: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The certificate's key, in PEM.", show_default=False)
-    ] = None,
-    tls_client_ca: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Who signs the certificates of clients, in PEM.", show_default=False),
-    ] = None,
+    tls_cert: _TlsCert = None,
+    tls_key: _TlsKey = None,
+    tls_client_ca: _TlsClientCa = None,
 ) -> None:
     """Serve one replica in this process, without a gateway.
 

@@ -165,7 +165,7 @@ class Engine:
         if batch:
             self._running, self._started = batch, now
             self._items = sum(request.size for request in batch)
-            self._predicted_s = estimate.predict(self._items) + self.queue.between_s
+            self._predicted_s = estimate.predict(self._items) + self.queue.plan.between_s
             if batch[0].alone:
                 self._begin_alone(batch[0])
             self.runner.run([request.inputs for request in batch])
@@ -203,7 +203,7 @@ class Engine:
         if len(self.queue):
             self._pump()
             if self._running:
-                self.queue.passed_between(self._started - started - seconds)
+                self.queue.plan.passed_between(self._started - started - seconds)
 
     def _end_queued(self, request: Request, error: RequestError, now: float) -> None:
         self._finish(request, Ending(None, error, now - request.queued, 0.0))

@@ -11,6 +11,7 @@ from plimsoll.core.request import Request
 from plimsoll.core.service_time import ServiceTime
 from plimsoll.policy.batching.forecast import going_first
 from plimsoll.policy.batching.lanes import Bucket, Lane, Lanes, Level, Turn
+from plimsoll.policy.batching.plan import BatchPlan
 from plimsoll.policy.batching.poll import BatchSettings, Choice, Poll
 from plimsoll.policy.batching.rate import ArrivalRate
 from plimsoll.policy.batching.sizing import keeping_up, knee, within
@@ -19,27 +20,13 @@ _EXPLORE_EVERY = 32  # batches held at the knee before one goes beyond it
 _SMALL, _EXPLORE_SMALL = 4, 4  # a knee as small as this costs most where it is wrong, and least to look beyond
 _EXPLORE_SHARE = 0.03  # of the budget: what such a batch may take longer
 _DEAD = 256  # dead entries tolerated before heaps are rebuilt
-_LARGE, _SPARING = 8, 0.4
-_MOST_BETWEEN_S = 0.01  # a stall is no habit
-_BETWEEN_WEIGHT = 1 / 32
-_PAIR_SHARE = 0.5
-_LEAST_BUDGET_S = 0.001
-
-
-def _towards(mean: float, value: float) -> float:
-    """The running mean of what is finite."""
-    if value == inf:
-        return mean
-    if mean == inf:
-        return max(value, _LEAST_BUDGET_S)
-    return max(mean + (value - mean) / 16, _LEAST_BUDGET_S)
 
 
 class BatchQueue:
     """`size`: items waiting; `len()`: requests waiting; `rate.per_s`: items a second that arrive."""
 
-    __slots__ = ("_a", "_budget", "_c", "_deadlines", "_gone", "_held", "_lanes", "_lingers_from", "_margin",
-                 "_planned", "_probe_at", "_seq", "_top", "_waiting", "between_s", "rate", "settings", "size")  # fmt: skip
+    __slots__ = ("_deadlines", "_gone", "_held", "_lanes", "_lingers_from", "_probe_at", "_seq", "_waiting", "plan",
+                 "rate", "settings", "size")  # fmt: skip
 
     def __init__(self, settings: BatchSettings) -> None:
         self.settings = settings
@@ -53,13 +40,7 @@ class BatchQueue:
         self._deadlines: list[tuple[float, int, Request]] = []
         self._lingers_from = -inf
         self._held = 0  # batches in a row that the knee kept smaller than the backlog
-        # What a request usually has from its arrival to its target. One client in a hurry must not
-        # change what size is efficient for all.
-        self._budget = inf
-        self._planned: ServiceTime | None = None  # what the next four were made of
-        self._a = self._c = self._margin = 0.0
-        self._top = 1
-        self.between_s = settings.batch_cost_s
+        self.plan = BatchPlan(settings)
         self._probe_at = inf  # inf: it was never polled
 
     def __len__(self) -> int:
@@ -101,7 +82,7 @@ class BatchQueue:
             lane.level.rate.arrived += size
         heappush(self._deadlines, (deadline, seq, request))
         if seq & 7 == 1:  # one in eight tells enough
-            self._budget = _towards(self._budget, target - request.arrived)
+            self.plan.asked(target - request.arrived)
         waiting[request] = bucket
         bucket.shape.items += size
         self.size += size
@@ -121,12 +102,12 @@ class BatchQueue:
         if not self._waiting:
             return Poll([], expired, shed, None)
         settings = self.settings
-        if service_time is not self._planned:
-            self._plan(service_time)
+        plan = self.plan
+        plan.learn(service_time)
         choice = self._choose(now, rate, shed)
         if choice is None:
             return Poll([], expired, shed, None)
-        if settings.linger_s > 0.0 and choice.bucket.shape.items < self._top:
+        if settings.linger_s > 0.0 and choice.bucket.shape.items < plan.top:
             wake_at = min(self._lingers_from + settings.linger_s, choice.start_by)
             if wake_at > now and not choice.bucket.heap[0][2].alone:
                 expiry = self.next_expiry()
@@ -138,9 +119,9 @@ class BatchQueue:
 
     def forecast(self, request: Request, now: float, rest_s: float, service_time: ServiceTime) -> float:
         """Predicted seconds until `request`, not in here yet, would be computed. `rest_s`: of the batch under way."""
-        if service_time is not self._planned:
-            self._plan(service_time)
-        a, c, usual = self._a, self._c, min(self._top, self._fitting())
+        plan = self.plan
+        plan.learn(service_time)
+        a, c, usual = plan.a_s, plan.c_s, plan.usual()
         lanes = self._lanes
         lane: Lane | None = lanes.last
         if request.tenant != lanes.last.tenant or request.priority != lanes.last.priority:
@@ -155,14 +136,14 @@ class BatchQueue:
         start = rest_s + batches * (a + c * usual)
         # Who comes until its batch starts joins it. Of n batches the spread is that of one times the root of n; of the
         # one that all predictions carry is counted elsewhere.
-        spread = (self._margin - self.settings.overhead_s) * (sqrt(batches + 1.0) - 1.0)
+        spread = plan.spread_s * (sqrt(batches + 1.0) - 1.0)
         return start + spread + a + c * max(part, min(usual, part + self.rate.per_s * start))
 
     def item_s(self, service_time: ServiceTime) -> float:
         """What one more item costs in batches of the usual size, seconds."""
-        if service_time is not self._planned:
-            self._plan(service_time)
-        return self._a / min(self._top, self._fitting()) + self._c
+        plan = self.plan
+        plan.learn(service_time)
+        return plan.a_s / plan.usual() + plan.c_s
 
     def may_probe(self, now: float) -> bool:
         """Has nothing run for so long that one should, to see whether the service time is still what it was?"""
@@ -172,12 +153,6 @@ class BatchQueue:
         """The last batch's time. Where it took half of what was predicted the next may probe at once."""
         if seconds < predicted_s / 2:
             self._probe_at = -inf
-
-    def passed_between(self, seconds: float) -> None:
-        """What passed beside the model's own time from one batch's start to the next one's, which was waiting: the hop
-        to its thread and back, encoding, and whatever else the host was busy with."""
-        seconds = min(max(seconds, self.settings.batch_cost_s), _MOST_BETWEEN_S)
-        self.between_s += _BETWEEN_WEIGHT * (seconds - self.between_s)
 
     def cancel(self, request: Request) -> bool:
         """Forgets it. False where it isn't waiting: it runs, or was answered. O(1) but for a rare rebuild."""
@@ -233,38 +208,14 @@ class BatchQueue:
         """Predicted seconds to compute all that waits, in batches of the largest useful size."""
         if not self.size:
             return 0.0
-        a, c = service_time.a_s + self.between_s, service_time.c_s
+        a, c = service_time.a_s + self.plan.between_s, service_time.c_s
         most = min(self.settings.max_size, knee(a, c))
         return -(-self.size // most) * a + self.size * c
 
-    def _plan(self, service_time: ServiceTime) -> None:
-        settings = self.settings
-        self._planned = service_time
-        if service_time.samples:
-            # Without the hop a model of a = 5 us and c = 150 us would get batches of one, and hop for each item.
-            self._a, self._c = service_time.a_s + self.between_s, service_time.c_s
-            self._margin = settings.overhead_s + settings.margin_sd * service_time.sd_s
-            top = min(settings.max_size, knee(self._a, self._c))
-            # Not with each ripple of the estimate: who was promised the second batch must not end in a third.
-            if not 0.8 * self._top <= top <= 1.25 * self._top:
-                self._top = top
-        else:
-            self._a = self._c = self._margin = 0.0
-            self._top = settings.max_size
-
-    def _fitting(self) -> int:
-        """The largest batch of which two fit the usual budget, for who comes just after one began waits for it and
-        then for its own. Large ones leave a fifth of it to what nobody foresees, at 2% of the capacity; where they
-        would become small by that they do not. Where not even two of one item fit, one batch may fill it."""
-        a, c, budget, margin = self._a, self._c, self._budget, self._margin
-        most = within(a, c, budget / 2 - margin)
-        if most > _LARGE:
-            return max(within(a, c, _SPARING * budget - margin), _LARGE)
-        return most or within(a, c, budget - margin) or 1
-
     def _choose(self, now: float, rate: float, shed: list[Request]) -> Choice | None:
         """The head's key and how much of it to run; heads that would keep batches inefficient go to `shed`."""
-        a, c, margin, top = self._a, self._c, self._margin, self._top
+        plan = self.plan
+        a, c, margin, top = plan.a_s, plan.c_s, plan.margin_s, plan.top
         waiting, lanes = self._waiting, self._lanes
         lone = lanes.lone
         while True:
@@ -279,8 +230,8 @@ class BatchQueue:
             else:
                 # Efficient: keeps up with what comes and works the backlog off within one budget. But a request that
                 # comes just after a batch began waits for that batch and then for its own: two must fit its time.
-                fitting = self._fitting()
-                need = min(keeping_up(a, c, rate + self.size / self._budget), fitting, items, top)
+                fitting = plan.fitting()
+                need = min(keeping_up(a, c, rate + self.size / plan.budget_s), fitting, items, top)
                 if need < size:
                     need = size
             seconds = a + c * need
@@ -300,7 +251,7 @@ class BatchQueue:
             if self._held >= (_EXPLORE_EVERY if top > _SMALL else _EXPLORE_SMALL):
                 self._held = 0
                 # Those behind it were promised smaller ones.
-                more = within(0.0, c, _EXPLORE_SHARE * self._budget) or 1
+                more = within(0.0, c, _EXPLORE_SHARE * plan.budget_s) or 1
                 most = min(items, 2 * top, top + more, self.settings.max_size)
         most = min(most, within(a, c, aim), max(need, fitting))
         most = max(most, need)
@@ -312,7 +263,7 @@ class BatchQueue:
             return self._take_in_turn(choice, now, shed)
         waiting, bucket, most = self._waiting, choice.bucket, choice.most
         heap, lane = bucket.heap, bucket.lane
-        finish = now + self._margin + self._a + self._c * most
+        finish = now + self.plan.margin_s + self.plan.a_s + self.plan.c_s * most
         batch: list[Request] = []
         items = 0
         while heap:
@@ -328,7 +279,7 @@ class BatchQueue:
                     fits = self._smaller(choice, items + size, request, now, shed)
                     if not fits:
                         continue
-                    finish -= self._c * (most - fits)
+                    finish -= self.plan.c_s * (most - fits)
                     most = fits
             heappop(heap)
             del waiting[request]
@@ -349,7 +300,7 @@ class BatchQueue:
         bucket: Bucket | None = choice.bucket
         shape = choice.bucket.shape
         passed: list[tuple[Level, Turn]] = []
-        finish = now + self._margin + self._a + self._c * most
+        finish = now + self.plan.margin_s + self.plan.a_s + self.plan.c_s * most
         batch: list[Request] = []
         items = 0
         while bucket is not None:
@@ -361,7 +312,7 @@ class BatchQueue:
             if batch and request.deadline < finish:
                 fits = self._smaller(choice, items + size, request, now, shed)
             if fits:
-                finish -= self._c * (most - fits)
+                finish -= self.plan.c_s * (most - fits)
                 most = fits
                 heappop(bucket.heap)
                 del waiting[request]
@@ -377,7 +328,7 @@ class BatchQueue:
 
     def _smaller(self, choice: Choice, items: int, late: Request, now: float, shed: list[Request]) -> int:
         """The size with which `late` is in time as one of `items`; 0 where it was shed."""
-        fits = within(self._a, self._c, late.deadline - now - self._margin)
+        fits = within(self.plan.a_s, self.plan.c_s, late.deadline - now - self.plan.margin_s)
         if fits >= items and fits >= choice.need:
             return fits
         shed.append(late)

@@ -6,7 +6,7 @@ admin API they carry `gateway=` or `replica=`; sum over one of the two, or each 
 
 from collections.abc import Callable
 
-from plimsoll.core.outcome import Outcome
+from plimsoll.core.outcome import ANSWERED, Outcome
 from plimsoll.telemetry.buckets import SIZE_BOUNDS, BucketHistogram
 from plimsoll.telemetry.metrics import Cell, Family, Metrics
 
@@ -22,7 +22,7 @@ class _Requests:
         )
         self.seconds = metrics.histogram(
             "plimsoll_request_seconds",
-            "From the read that completes the request's head to the last byte handed to the kernel.",
+            "Of answered requests, from the read that completes the head to the last byte handed to the kernel.",
             _SERVICE,
         )
         self.lag = metrics.gauge(
@@ -66,7 +66,8 @@ class ReplicaMetrics:
     def ended(self, outcome: Outcome, total_s: float, queue_s: float, compute_s: float) -> None:
         """One request ended. What was refused before it queued has no queue or compute time (0): not observed there."""
         self._outcomes[outcome].value += 1
-        self._observe_total(total_s)
+        if outcome in ANSWERED:  # a refusal takes next to nothing, and would flatter the quantiles of an overload
+            self._observe_total(total_s)
         if compute_s > 0:
             self._observe_compute(compute_s)
             self._observe_queue(queue_s)
@@ -99,7 +100,8 @@ class GatewayServiceMetrics:
     def ended(self, outcome: Outcome, total_s: float) -> None:
         """One request ended."""
         self.outcomes[outcome].value += 1
-        self._observe(total_s)
+        if outcome in ANSWERED:
+            self._observe(total_s)
 
 
 class CacheMetrics:

@@ -1,5 +1,7 @@
 """The limit finds where a server begins to queue. The server: ten at once, 20 ms each, the others wait their turn."""
 
+from random import Random
+
 import pytest
 
 from plimsoll.policy.admission import ConcurrencyLimit, LimitSettings
@@ -62,3 +64,17 @@ def test_nonsense_is_ignored(bad):
     limit = ConcurrencyLimit()
     limit.observe(bad, 1000, True, 0.0)
     assert limit.limit == LimitSettings().initial
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    "draw", [lambda r: r.uniform(0.2, 2.0), lambda r: r.expovariate(20.0), lambda r: r.choice([0.01, 0.03])]
+)
+def test_times_that_vary_by_nature_are_no_queue(draw, seed):
+    """As of a language model: answers of 0.2 to 2 s, whatever else is in flight. Eight clients must not be refused."""
+    random, limit = Random(seed), ConcurrencyLimit()
+    smallest = limit.limit
+    for turn in range(20_000):
+        limit.observe(draw(random), min(64, limit.limit), True, turn * 0.1)
+        smallest = min(smallest, limit.limit)
+    assert smallest >= 20, f"seed {seed}"

@@ -5,6 +5,9 @@ says whether requests queue. While they don't, with some tolerance, the limit gr
 queue that is allowed; where they do it shrinks by that gradient, at most by half. The shortest round trip is looked for
 anew in each window of answers, which begins with half the limit so that a standing queue can't pass for the server's
 own time. A failure that tells of overload shrinks the limit by a tenth.
+
+A round trip is the mean of 32: where answers take 0.2 to 2 s each by their nature, the shortest single one says nothing
+about the others, and a bound made of it would close on a server that is idle.
 """
 
 from dataclasses import dataclass
@@ -16,9 +19,9 @@ class LimitSettings:
     initial: int = 256
     least: int = 4
     most: int = 10_000
-    tolerance: float = 1.5  # the newest round trip may be this much longer than the shortest before the limit shrinks
-    smoothing: float = 0.2  # of a new limit in the limit
-    window: int = 1000  # answers after which the shortest round trip is looked for anew
+    tolerance: float = 2.0  # the newest round trip may be this much longer than the shortest before the limit shrinks
+    answers: int = 32  # whose mean is one round trip
+    window: int = 32  # round trips after which the shortest is looked for anew
     back_off: float = 0.9
 
     def __post_init__(self) -> None:
@@ -29,13 +32,15 @@ class LimitSettings:
 class ConcurrencyLimit:
     """Ask `admits` before each request, `observe` each one's end."""
 
-    __slots__ = ("_base_s", "_limit", "_seen", "_shrunk", "settings")
+    __slots__ = ("_answers", "_base_s", "_limit", "_most", "_seen", "_shrunk", "_sum_s", "settings")
 
     def __init__(self, settings: LimitSettings | None = None) -> None:
         self.settings = settings or LimitSettings()
         self._limit = float(self.settings.initial)
         self._base_s = 0.0
-        self._seen = 0
+        self._seen = 0  # round trips
+        self._answers = self._most = 0  # of the one that is being taken: answers, and the most in flight
+        self._sum_s = 0.0
         self._shrunk = float("-inf")
 
     @property
@@ -60,17 +65,26 @@ class ConcurrencyLimit:
             return
         if rtt_s <= 0.0:
             return
+        self._answers += 1
+        self._sum_s += rtt_s
+        self._most = max(self._most, in_flight)
+        if self._answers >= settings.answers:
+            self._judge(self._sum_s / self._answers, self._most)
+            self._answers = self._most = 0
+            self._sum_s = 0.0
+
+    def _judge(self, rtt_s: float, in_flight: int) -> None:
+        settings, limit = self.settings, self._limit
+        least = float(settings.least)
         self._seen += 1
         if self._seen % settings.window == 0:
             self._base_s = rtt_s
-            if in_flight >= self._limit / 2:
-                self._limit = max(float(settings.least), self._limit / 2)
-        elif self._seen == 1 or rtt_s < self._base_s:
+            if in_flight >= limit / 2:
+                self._limit = max(least, limit / 2)
+            return
+        if self._seen == 1 or rtt_s < self._base_s:
             self._base_s = rtt_s
-        limit = self._limit
         gradient = max(0.5, min(1.0, settings.tolerance * self._base_s / rtt_s))
         if gradient == 1.0 and in_flight < limit / 2:
             return  # the limit isn't what bounds it: nothing is learned about more
-        found = limit * gradient + sqrt(limit)
-        limit += settings.smoothing * (found - limit)
-        self._limit = max(float(settings.least), min(float(settings.most), limit))
+        self._limit = max(least, min(float(settings.most), limit * gradient + sqrt(limit)))

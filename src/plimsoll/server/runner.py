@@ -1,7 +1,7 @@
 """Where the model runs: the port between the engine and a thread or a process, and the thread.
 
-A runner runs one batch at a time and reports on the event loop. The interpreter's switch interval is set by `app` to
-0.5 ms: an echo on the loop beside a pure-Python model in a thread takes 0.8 ms at the median instead of 5.4 ms.
+A runner runs one batch after the other and reports on the event loop. The interpreter's switch interval is set by
+`app` to 0.5 ms: an echo on the loop beside a pure-Python model in a thread takes 0.8 ms at the median instead of 5.4.
 """
 
 import asyncio
@@ -27,13 +27,15 @@ class Runner(Protocol):
     on_done: OnDone
     on_free: Callable[[], None]  # called when `free` becomes True again
     free: bool  # can it take a batch? False while what was lost or hung is being replaced
+    takes_ahead: bool  # may it be given the next batch while one runs?
 
     async def start(self) -> ModelInfo:
         """Loads and warms up. Raises ModelLoadError."""
         ...
 
     def run(self, batch: Sequence[Inputs]) -> None:
-        """`on_done` follows on the loop. Never called before the last batch is done."""
+        """`on_done` follows on the loop, for each batch in turn. Before the last one is done it is called at most once,
+        and only where it `takes_ahead`."""
         ...
 
     def overdue(self) -> bool:
@@ -103,7 +105,7 @@ class ThreadRunner:
         self._inbox: SimpleQueue[Sequence[Inputs] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self.warm_up_times: list[tuple[int, float]] = []
-        self.free = True
+        self.free = self.takes_ahead = True
         self.on_done: OnDone = lambda results, seconds: None
         self.on_free: Callable[[], None] = lambda: None
 

@@ -155,6 +155,7 @@ class ProcessRunner:
         self._restart: asyncio.Task[None] | None = None
         self._on_restart_failed = on_restart_failed
         self.free = False
+        self.takes_ahead = False  # a batch that dies with its process must be the only one there
         self.warm_up_times: list[tuple[int, float]] = []
         self.restarts = 0
         self.on_done: OnDone = lambda results, seconds: None

@@ -19,23 +19,25 @@ class VirtualRunner:
     """Holds the batch until the test says how it ends."""
 
     def __init__(self, can_replace):
-        self.batch, self.free, self.can_replace = None, True, can_replace
+        self.batches, self.free, self.can_replace = [], True, can_replace
+        self.takes_ahead = not can_replace  # as the thread and the process do
+        self.took_s = 0.01
         self.given = []
         self.warm_up_times = []
 
     def run(self, batch):
         assert self.free
-        assert self.batch is None, "a second batch beside the first"
-        self.batch = batch
+        assert len(self.batches) <= self.takes_ahead, "one batch more than it takes"
+        self.batches.append(batch)
         self.given += [id(inputs) for inputs in batch]
 
     def overdue(self):
         if self.can_replace:
-            self.batch, self.free = None, False
+            self.batches, self.free = [], False
         return self.can_replace
 
     def done(self, how):
-        batch, self.batch = self.batch, None
+        batch = self.batches.pop(0)
         if how == "lost":
             self.on_done(ReplicaLost("it died"), 0.0)
         elif how == "failed":
@@ -43,7 +45,7 @@ class VirtualRunner:
         else:
             odd = how == "one fails"
             results = [ValueError("one") if odd and index == 0 else inputs for index, inputs in enumerate(batch)]
-            self.on_done(results, 0.01)
+            self.on_done(results, self.took_s)
 
 
 class World:
@@ -99,7 +101,7 @@ class World:
                 self.submit(*arguments)
             case "cancel":
                 self.cancel(*arguments)
-            case "done" if runner.batch is not None and not self.hung:
+            case "done" if runner.batches and not self.hung:
                 runner.done(*arguments)
             case "pass":
                 self.now += arguments[0]
@@ -128,13 +130,15 @@ STEPS = st.one_of(
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=st.lists(STEPS, max_size=60), can_replace=st.booleans(), stops=st.booleans())
-def test_each_request_has_exactly_one_ending(steps, can_replace, stops):
-    asyncio.run(_play(steps, can_replace, stops))
+@given(steps=st.lists(STEPS, max_size=60), can_replace=st.booleans(), stops=st.booleans(), fast=st.booleans())
+def test_each_request_has_exactly_one_ending(steps, can_replace, stops, fast):
+    asyncio.run(_play(steps, can_replace, stops, fast))
 
 
-async def _play(steps, can_replace, stops):
+async def _play(steps, can_replace, stops, fast):
     world = World(can_replace)
+    if fast:  # then the next batch is formed ahead
+        world.runner.took_s = 0.0005
     for name, *arguments in steps:
         await world.step(name, *arguments)
     if stops:
@@ -142,7 +146,7 @@ async def _play(steps, can_replace, stops):
     for _ in range(200):  # the model goes on; everything must come to its end
         await asyncio.sleep(0)
         world.replaced()
-        if world.runner.batch is not None:
+        if world.runner.batches:
             world.runner.done("ok")
         elif not len(world.engine.queue):
             break
@@ -156,9 +160,49 @@ def test_all_that_one_turn_of_the_loop_reads_may_join_one_batch():
         world = World(can_replace=False)
         for _ in range(3):
             world.submit(1, 0, 60.0, False)
-        assert world.runner.batch is None
+        assert not world.runner.batches
         await asyncio.sleep(0)
-        assert len(world.runner.batch) == 3
+        assert [len(batch) for batch in world.runner.batches] == [3]
+
+    asyncio.run(play())
+
+
+def test_behind_a_short_batch_the_next_is_ready():
+    async def play():
+        world = World(can_replace=False)
+        world.runner.took_s = 0.0005
+        for _ in range(4):  # four at most go together
+            world.submit(1, 0, 60.0, False)
+        await asyncio.sleep(0)
+        world.runner.done("ok")  # now it is known to be fast
+        for count in (4, 4, 3):
+            for _ in range(count):
+                world.submit(1, 0, 60.0, False)
+        await asyncio.sleep(0)
+        assert [len(batch) for batch in world.runner.batches] == [4, 4]
+        assert world.engine.in_flight == 11
+        world.runner.done("ok")
+        assert [len(batch) for batch in world.runner.batches] == [4]  # three may still be joined by a fourth
+        world.runner.done("ok")
+        assert [len(batch) for batch in world.runner.batches] == [3]
+        world.runner.done("ok")
+        assert world.engine.in_flight == 0
+
+    asyncio.run(play())
+
+
+def test_a_slow_batch_is_not_decided_ahead_of_its_time():
+    async def play():
+        world = World(can_replace=False)
+        for _ in range(2):
+            for _ in range(4):
+                world.submit(1, 0, 60.0, False)
+            await asyncio.sleep(0)
+        world.runner.done("ok")  # 10 ms
+        for _ in range(8):
+            world.submit(1, 0, 60.0, False)
+        await asyncio.sleep(0)
+        assert len(world.runner.batches) == 1
 
     asyncio.run(play())
 

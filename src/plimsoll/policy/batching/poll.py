@@ -15,6 +15,7 @@ class BatchSettings:
     overhead_s: float = 0.0005  # from the model's answer to the last byte sent, added to predicted finishes
     batch_cost_s: float = 0.0001  # what a batch costs beside the model: the hop to its thread and back, 77-121 us
     margin_sd: float = 2.0  # deviations of the service time added to predicted finishes
+    ahead_s: float = 0.003  # the next batch is formed while one that takes less than this runs
     probe_s: float = 1.0  # nothing has run for so long: one is computed though it is predicted to be late
 
     def __post_init__(self) -> None:

@@ -145,6 +145,13 @@ class BatchQueue:
         plan.learn(service_time)
         return plan.a_s / plan.usual() + plan.c_s
 
+    def goes_ahead(self, running_s: float) -> bool:
+        """Whether to form the next batch while one of `running_s` runs: where that is so short that the way to the host
+        and back would be a large part of it, and enough wait for a batch of the usual size, so that nobody who comes
+        meanwhile could have joined."""
+        settings, plan = self.settings, self.plan
+        return running_s < settings.ahead_s and plan.c_s > 0.0 and not settings.linger_s and self.size >= plan.usual()
+
     def may_probe(self, now: float) -> bool:
         """Has nothing run for so long that one should, to see whether the service time is still what it was?"""
         return not self._waiting and (now >= self._probe_at or self._probe_at == inf)

@@ -1,8 +1,8 @@
-"""The gateway's `Application`: a short list of steps for each request, and the clockwork around them.
+"""The gateway's `Application`: a short list of steps for each request, and what is counted at its end.
 
 Steps of `on_request`: find the service → read deadline, id and priority → identify the tenant → its quota → refuse
-what is late → the cache → a replica, or hold it. `Forwarding` carries a request from there to its one
-ending.
+what is late → the cache → a replica, or hold it. `Forwarding` carries a request from there to its one ending, and
+`Clockwork` has what time brings.
 """
 
 import asyncio
@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING
 from plimsoll.core.errors import (
     Expired,
     ModelFailed,
-    NoReplica,
-    NotFound,
     RequestError,
-    Shed,
     Throttled,
 )
 from plimsoll.core.ids import new_request_id, request_id_from
@@ -26,7 +23,7 @@ from plimsoll.gateway.asked import read_head
 from plimsoll.gateway.attempt import Attempt
 from plimsoll.gateway.cache import CacheStores, ServiceCache
 from plimsoll.gateway.caching import begin_trip
-from plimsoll.gateway.deadlines import DeadlineWheel
+from plimsoll.gateway.clockwork import Clockwork
 from plimsoll.gateway.forwarding import Forwarding
 from plimsoll.gateway.pages import door_lines, page
 from plimsoll.gateway.record import Record, ServiceRecord
@@ -34,15 +31,13 @@ from plimsoll.gateway.service import Service
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.table import RoutingTable
 from plimsoll.gateway.tenants import Directory, KeysPending
+from plimsoll.gateway.tries import Tries
 from plimsoll.gateway.usage import tokens_in
 from plimsoll.wire.http1 import Burst, Exchange
 from plimsoll.wire.status import refusal
 
 if TYPE_CHECKING:
     from plimsoll.telemetry.audit import AuditLog
-
-TICK_S = 0.02
-_TRIM_S = 20.0  # a connection goes after 20 to 40 s without use, well before a replica closes it (75 s)
 
 
 class Door:
@@ -57,13 +52,10 @@ class Door:
         self._services: dict[str, Service] = {}
         self._records: dict[str, ServiceRecord] = {}
         self.burst = Burst()  # one for both sides: what a turn sends to clients and replicas leaves together
-        self._wheel: DeadlineWheel[Forwarding] = DeadlineWheel()
-        self._due = self.now() + TICK_S
-        self._timer = self._loop.call_at(self._due, self._tick)
+        self._clockwork = Clockwork(self, record.lag)
+        self._wheel = self._clockwork.wheel
         self.in_flight = 0
         self.ready = False  # a first snapshot is in effect
-        self._holding: set[Service] = set()  # services with somebody held, and a few that had
-        self._trim_at = self.now() + _TRIM_S
         self.wall = time
         self.tenants = Directory()
         self._stores: CacheStores | None = None
@@ -81,13 +73,14 @@ class Door:
         self._table = RoutingTable(snapshot)
         self._gateways = snapshot.limits.gateways
         known, self._services = self._services, {}
+        p99_s = {view.name: view.target_s for view in snapshot.services}
         for view in snapshot.services:
             service = known.pop(view.name, None)
             if service is None:
-                service = Service(view, self._settings, self._random, self.burst)
+                service = Service(view, self._settings, self._random, self.burst, p99_s)
             else:
-                service.update(view)
-            service.tenants_share_it = not self.tenants.empty
+                service.update(view, p99_s)
+            service.fleet.shared = not self.tenants.empty
             service.plain = self.tenants.empty and view.anonymous is not False
             self._use_cache(service)
             self._services[view.name] = service
@@ -100,8 +93,7 @@ class Door:
             self._record.forget(name)
         self.ready = True
         # Only now that everything is in place: whoever is let go may be answered, and ask again, at once.
-        for service in tuple(self._holding):
-            self._release(service, now)
+        self._clockwork.release_all(now)
 
     def _use_cache(self, service: Service) -> None:
         """Opens, changes or closes a service's cache, as its view has it."""
@@ -126,7 +118,7 @@ class Door:
 
     async def close(self) -> None:
         """After its servers: nothing is in flight any more."""
-        self._timer.cancel()
+        self._clockwork.close()
         self.tenants.close()
         if self._stores is not None:
             await self._stores.close()
@@ -178,10 +170,7 @@ class Door:
         service.retries.record_request(now)
         if service.affinity is not None:
             forwarding.session = service.affinity.key(exchange.headers)
-        until = deadline + service.patience_s
-        if left_s is not None and until < deadline:  # half of a short time, at least, is not the fallback's
-            until = max(until, (arrived + deadline) / 2)
-        forwarding.slot = self._wheel.add(forwarding, until)
+        forwarding.slot = self._wheel.add(forwarding, service.timing.until(arrived, deadline))
         if service.plain:
             if priority < 0:
                 forwarding.hop_lines = b"plimsoll-priority: %d\r\n" % priority
@@ -228,22 +217,6 @@ class Door:
         elif service.cache is None or not begin_trip(forwarding, service.cache, now):
             forwarding.dispatch(now)
 
-    def _release(self, service: Service, now: float) -> None:
-        """Gives what is held to replicas that can be reached again; refuses it where none will come."""
-        held = service.held
-        # One who asks for the first in line may be held again at once, behind the others: their order stays.
-        for forwarding in held.expire(now):
-            forwarding.expire()
-        if not service.reachable(now) and service.view.failed is None and not service.gone:
-            return
-        for forwarding in held.release(now):
-            if forwarding.ended:
-                continue
-            forwarding.resume(now)
-            forwarding.slot = self._wheel.add(forwarding, forwarding.deadline + service.patience_s)
-            if not forwarding.restart(now):
-                self.hold(forwarding, now)
-
     def _page(self, exchange: Exchange) -> None:
         """What the gateway says of itself. Not a request to a service: not counted, as a replica doesn't either."""
         metrics = self._record.render if self._settings.metrics_on_door else None
@@ -279,30 +252,10 @@ class Door:
         return self._services.get(name)
 
     def watch(self, forwarding: Forwarding, until: float) -> None:
-        """It is overdue then, no longer when it was before."""
-        self._wheel.remove(forwarding, forwarding.slot)
-        forwarding.slot = self._wheel.add(forwarding, until)
+        self._clockwork.watch(forwarding, until)
 
     def hold(self, forwarding: Forwarding, now: float) -> None:
-        """No replica can be reached. It waits for one, unless none will come or too many wait."""
-        service = forwarding.service
-        if service.gone:
-            forwarding.refuse(NotFound(f"{service.view.name} was deleted"))
-            return
-        if service.view.failed is not None:
-            forwarding.refuse(NoReplica(service.view.failed, retry_after_s=5))
-            return
-        until = forwarding.hold_until()
-        if until <= now:
-            forwarding.refuse(NoReplica("no replica became ready in time", retry_after_s=1))
-        elif not service.held.push(forwarding, len(forwarding.exchange.body), until, now):
-            forwarding.refuse(Shed("too many requests wait for a first replica", retry_after_s=1))
-        else:
-            forwarding.holding_since = now
-            self._wheel.remove(forwarding, forwarding.slot)
-            self._holding.add(service)
-            if forwarding.trip is not None:
-                forwarding.trip.held()
+        self._clockwork.hold(forwarding, now)
 
     def answer_error(self, exchange: Exchange, error: RequestError, request_id: bytes, revision: str) -> int:
         """The status that was answered."""
@@ -319,12 +272,12 @@ class Door:
         if record is not None:  # else: the service was deleted meanwhile
             record.retried()
 
-    def hedge_later(self, forwarding: Forwarding, attempt: Attempt, delay_s: float) -> None:
-        self._loop.call_later(delay_s, self._hedge, forwarding, attempt)
+    def hedge_later(self, tries: Tries, attempt: Attempt, delay_s: float) -> None:
+        self._loop.call_later(delay_s, self._hedge, tries, attempt)
 
-    def _hedge(self, forwarding: Forwarding, attempt: Attempt) -> None:
-        record = self._records.get(forwarding.target.view.name)
-        if forwarding.hedge(attempt) and record is not None:
+    def _hedge(self, tries: Tries, attempt: Attempt) -> None:
+        record = self._records.get(tries.target.name)
+        if tries.hedge(attempt) and record is not None:
             record.hedged()
 
     def ended(self, forwarding: Forwarding, outcome: Outcome) -> None:
@@ -359,27 +312,3 @@ class Door:
                 exchange.body,
                 self.wall(),
             )
-
-    # --- clockwork --------------------------------------------------------------------------------------------------
-
-    def _tick(self) -> None:
-        now = self.now()
-        self._record.lag(now - self._due)
-        self._due = now + TICK_S
-        self._timer = self._loop.call_at(self._due, self._tick)
-        for forwarding in self._wheel.overdue(now):
-            if not forwarding.ended:
-                forwarding.expire()
-        for service in self._services.values():
-            for attempt in service.overdue(now):
-                if attempt.owner.second(attempt, now):
-                    self.retried(service)
-        for service in tuple(self._holding):
-            self._release(service, now)
-            if not len(service.held):
-                self._holding.discard(service)
-        if now >= self._trim_at:
-            self._trim_at = now + _TRIM_S
-            for service in self._services.values():
-                for upstream in service.upstreams.values():
-                    upstream.trim()

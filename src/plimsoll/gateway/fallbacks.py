@@ -10,9 +10,10 @@ from plimsoll.gateway.cache import Hit, protocol_of
 from plimsoll.gateway.service import Service
 from plimsoll.gateway.upstream import Upstream
 from plimsoll.policy.degradation import FallbackPlan
+from plimsoll.policy.routing import Overloaded
 from plimsoll.wire.http1 import Exchange
 
-Failure = RequestError | Answer
+Failure = RequestError | Answer  # what a request ends with where nothing takes its place
 DEGRADED_BY = b"plimsoll-degraded-by: %b\r\n"  # StaleCache, Static or Service/NAME
 
 
@@ -69,15 +70,13 @@ class Fallbacks:
         """None: nobody can take it, or it ended replicas there, too."""
         if target.quarantine and target.quarantine.holds(self._owner.digest(), now):
             return None
-        upstream = target.pick(now)
-        return upstream if upstream is not None and upstream.has_room() else None
+        chosen = target.fleet.route(now, now, self._owner.deadline)
+        return None if isinstance(chosen, Overloaded) else chosen
 
     def _until(self, target: Service, now: float) -> float:
-        """How long `target` may take: while something is left to answer instead, at least half of the time there is."""
-        owner, steps = self._owner, (*target.view.fallback, *self._plan.left)
-        deadline = owner.deadline
-        until = deadline + owner.service.patience_for(steps)
-        return max(until, (now + deadline) / 2) if steps else until
+        """How long `target` may take."""
+        owner = self._owner
+        return owner.service.timing.until_with((*target.view.fallback, *self._plan.left), now, owner.deadline)
 
 
 def infers(exchange: Exchange) -> bool:

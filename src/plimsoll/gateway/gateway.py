@@ -11,7 +11,8 @@ from time import monotonic
 
 from plimsoll.core.errors import NotFound, RequestError
 from plimsoll.core.snapshot import GatewayReport, Snapshot
-from plimsoll.gateway.door import TICK_S, Door
+from plimsoll.gateway.clockwork import TICK_S
+from plimsoll.gateway.door import Door
 from plimsoll.gateway.record import Record
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.stream import ControlStream

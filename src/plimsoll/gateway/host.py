@@ -10,6 +10,7 @@ from plimsoll.wire.http1 import Exchange
 
 if TYPE_CHECKING:
     from plimsoll.gateway.forwarding import Forwarding
+    from plimsoll.gateway.tries import Tries
 
 
 class Host(Protocol):
@@ -23,7 +24,7 @@ class Host(Protocol):
 
     def retried(self, service: Service) -> None: ...
 
-    def hedge_later(self, forwarding: "Forwarding", attempt: Attempt, delay_s: float) -> None: ...
+    def hedge_later(self, tries: "Tries", attempt: Attempt, delay_s: float) -> None: ...
 
     def answer_error(self, exchange: Exchange, error: RequestError, request_id: bytes, revision: str) -> int: ...
 

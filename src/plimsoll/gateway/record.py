@@ -98,7 +98,7 @@ class Record:
         metrics = by_revision[view.revision]
         metrics.held.read = lambda: len(service.held)
         metrics.in_flight.read = lambda: service.in_flight
-        self._metrics.endpoints(view.name, lambda: len(service.ready))
+        self._metrics.endpoints(view.name, lambda: len(service.fleet.ready))
         if known is None or known.window_s != view.window_s:
             record = ServiceRecord(metrics, view.window_s)
             if known is not None:

@@ -1,15 +1,17 @@
-"""One replica as this gateway sees it: its connections, its load, whether it is worth a try."""
+"""One replica as this gateway sees it: its connections, and what `policy.routing.Fleet` asks of it."""
 
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from plimsoll.core.outcome import Outcome
 from plimsoll.core.snapshot import Endpoint
+from plimsoll.gateway.probe import Probe
 from plimsoll.policy.admission import ConcurrencyLimit
-from plimsoll.policy.routing import Overdue, ReplicaLoad
+from plimsoll.policy.routing import Overdue, Reach, ReplicaLoad
 from plimsoll.wire.http1 import Burst, ClientConnection
 
 if TYPE_CHECKING:
@@ -19,9 +21,6 @@ _log = logging.getLogger(__name__)
 _OVERLOADED = frozenset({Outcome.SHED, Outcome.EXPIRED})
 _CONNECT_S = 1.5  # an address that swallows packets must not keep requests; one lost SYN is sent again after 1 s
 _CONNECTING = 32  # attempts at once: a burst of thousands would overrun the replica's backlog
-# After a failed attempt nobody tries again for so long, twice as long each time. A replica that is being restarted is
-# there again after some 50 ms, and a snapshot that names it anew makes it worth a try at once.
-_DOWN_FIRST_S, _DOWN_LONGEST_S = 0.05, 1.0
 
 
 class Waiter(Protocol):
@@ -37,8 +36,8 @@ class Upstream:
     there are others, so that it matters when it is overdue."""
 
     __slots__ = (
-        "_burst", "_connecting", "_down_s", "_idle", "_load", "_max_connections", "_max_idle", "_open", "_tasks",
-        "_unused", "_waiting", "avoid_until", "clock", "down_until", "endpoint", "gone", "limit", "load", "overdue",
+        "_burst", "_connecting", "_idle", "_load", "_max_connections", "_max_idle", "_open", "_probe", "_tasks",
+        "_unused", "_waiting", "clock", "endpoint", "gone", "limit", "load", "name", "overdue", "reach", "revision",
         "revision_line", "watched",
     )  # fmt: skip
 
@@ -50,11 +49,9 @@ class Upstream:
         self.limit: ConcurrencyLimit | None = None
         self.watched = False
         self._load = (b"", 0.0, 0.0)  # the last report as it came, and read
-        # A replica that just died has nothing outstanding, so it would look like the best choice of all.
-        self.avoid_until = 0.0  # it lost us a request, or kept one beyond its deadline: others go first
-        self.down_until = 0.0  # it did not let us connect: nobody asks it
+        self.reach = Reach()
         self.gone = False  # no longer in the snapshot: what it has is finished, nothing is kept
-        self._down_s = 0.0
+        self._probe: Probe | None = None
         self._idle: list[ClientConnection] = []
         self._unused = 0  # how many of `_idle`, from the bottom, nobody has used since the last `trim`
         self._open = 0
@@ -68,6 +65,8 @@ class Upstream:
     def describe(self, endpoint: Endpoint) -> None:
         """What the newest snapshot says of it; the address stays."""
         self.endpoint = endpoint
+        self.name = endpoint.replica
+        self.revision = endpoint.revision
         self.revision_line = revision_line(endpoint.revision)
 
     # --- requests ---------------------------------------------------------------------------------------------------
@@ -75,10 +74,6 @@ class Upstream:
     @property
     def outstanding(self) -> int:
         return self.load.outstanding
-
-    def is_well(self, now: float) -> bool:
-        """It lets us connect, lost nothing lately, and owes no answer that is overdue."""
-        return self.down_until <= now and self.avoid_until <= now and not self.overdue.suspect(now)
 
     def begin(self, attempt: "Attempt", now: float) -> None:
         load = self.load
@@ -107,9 +102,6 @@ class Upstream:
             self.limit = ConcurrencyLimit()
         self.limit.observe(seconds, self.outstanding + 1, outcome not in _OVERLOADED, now)
 
-    def has_room(self) -> bool:
-        return self.limit is None or self.limit.admits(self.outstanding)
-
     def _report(self, load: bytes, now: float) -> None:
         """Of ORCA's text form the end: what a newcomer would wait, and what one more item costs."""
         raw, wait_s, item_s = self._load
@@ -122,6 +114,15 @@ class Upstream:
                 return  # another server's
             self._load = (load, wait_s, item_s)
         self.load.report(wait_s, item_s, now)
+
+    # --- signs of life ----------------------------------------------------------------------------------------------
+
+    def probe(self, on_alive: Callable[[], None]) -> None:
+        """Asks it for one; the one before is given up."""
+        _log.warning("replica is silent: it gets no request until it shows life", extra={"replica": self.name})
+        if self._probe is not None:
+            self._probe.cancel()
+        self._probe = Probe(self.endpoint.address, on_alive)
 
     # --- connections ------------------------------------------------------------------------------------------------
 
@@ -184,6 +185,9 @@ class Upstream:
         self._open -= len(self._idle)
         self._idle.clear()
         self._unused = 0
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
 
     def _connect_if_short(self) -> None:
         """One connection for each that waits, as far as the limits go."""
@@ -207,9 +211,8 @@ class Upstream:
             return
         self._connecting -= 1
         self._open += 1
-        if self._down_s:
-            _log.info("replica reachable again", extra={"replica": self.endpoint.replica})
-        self._down_s = self.down_until = 0.0
+        if self.reach.reached():
+            _log.info("replica reachable again", extra={"replica": self.name})
         self.release(connection)
         self._connect_if_short()
 
@@ -217,11 +220,9 @@ class Upstream:
         if isinstance(error, BlockingIOError) and self._open:
             return  # its backlog is full, it lives: the connections there are will come free
         # Everybody who waits learns at once: the next connection would be refused as this one was.
-        if not self._down_s and not self.gone:  # once an outage
-            _log.warning("replica unreachable: %s", _why(error), extra={"replica": self.endpoint.replica})
-        self._down_s = min(self._down_s * 2, _DOWN_LONGEST_S) or _DOWN_FIRST_S
-        self.down_until = monotonic() + self._down_s
-        reason = f"replica {self.endpoint.replica} does not answer: {_why(error)}"
+        if self.reach.unreachable(self.clock()) and not self.gone:  # once an outage
+            _log.warning("replica unreachable: %s", _why(error), extra={"replica": self.name})
+        reason = f"replica {self.name} does not answer: {_why(error)}"
         waiting, self._waiting = self._waiting, deque()
         for waiter in waiting:
             waiter.on_unreachable(reason)

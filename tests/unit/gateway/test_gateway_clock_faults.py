@@ -137,7 +137,7 @@ def test_a_gateway_that_stood_still_expires_what_is_over_and_nothing_else(play):
             a.script = b.script = loaded(1.0)
             for _ in range(10):
                 assert {got.outcome for got in await asyncio.gather(*(host.post() for _ in range(4)))} == {"ok"}
-            assert host.service().outliers.quiet
+            assert host.service().fleet.outliers.quiet
             stop.stop(1.1)  # what was given up at their deadlines is held against a replica for a second
             before = len(a.requests), len(b.requests)
             for _ in range(40):

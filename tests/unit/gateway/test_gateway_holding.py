@@ -168,11 +168,11 @@ def test_held_past_its_time_at_the_moment_of_deletion(play):
             host.serve(view("mood", hold_s=30.0))
             asked = host.asking()
             await until(lambda: held(host) == 1)
-            host.door._timer.cancel()  # the clockwork's next turn is far away
+            host.door._clockwork.close()  # the clockwork's next turn is far away
             host.door.now = lambda now=host.door.now: now() + 31
             host.serve()
             assert (await asyncio.wait_for(asked, 2)).outcome == "no_replica"
-            host.door._tick()
+            host.door._clockwork.turn()
 
     play(main())
 

@@ -20,28 +20,28 @@ def service_of(*names, seed=1):
 
 def test_the_less_loaded_of_two():
     service = service_of("a", "b", "c")
-    a, b, c = service.ready
+    a, b, c = service.fleet.ready
     a.load.outstanding, b.load.outstanding, c.load.outstanding = 5, 1, 3
-    picked = Counter(service.pick(0.0).endpoint.replica for _ in range(300))
+    picked = Counter(service.fleet.pick(0.0).endpoint.replica for _ in range(300))
     assert picked["a"] == 0
     assert picked["b"] > picked["c"] > 0
 
 
 def test_the_order_of_preference():
     service = service_of("a", "b", "c")
-    a, b, c = service.ready
-    assert {service.pick(0.0, other_than=a) for _ in range(50)} == {b, c}
-    b.avoid_until = 10.0
-    assert {service.pick(5.0, other_than=a) for _ in range(20)} == {c}
-    c.avoid_until = 10.0
-    assert {service.pick(5.0, other_than=a) for _ in range(50)} == {b, c}  # better than nobody
-    b.down_until = c.down_until = 10.0
-    assert service.pick(5.0, other_than=a) is a  # the one that lost it, where nobody else can be reached
-    a.down_until = 10.0
-    assert service.pick(5.0, other_than=a) is None
-    assert service.pick(5.0) is None
-    assert not service.reachable(5.0)
-    assert {service.pick(10.0) for _ in range(50)} == {a, b, c}
+    a, b, c = service.fleet.ready
+    assert {service.fleet.pick(0.0, other_than=a) for _ in range(50)} == {b, c}
+    b.reach.avoid_until = 10.0
+    assert {service.fleet.pick(5.0, other_than=a) for _ in range(20)} == {c}
+    c.reach.avoid_until = 10.0
+    assert {service.fleet.pick(5.0, other_than=a) for _ in range(50)} == {b, c}  # better than nobody
+    b.reach.down_until = c.reach.down_until = 10.0
+    assert service.fleet.pick(5.0, other_than=a) is a  # the one that lost it, where nobody else can be reached
+    a.reach.down_until = 10.0
+    assert service.fleet.pick(5.0, other_than=a) is None
+    assert service.fleet.pick(5.0) is None
+    assert not service.fleet.reachable(5.0)
+    assert {service.fleet.pick(10.0) for _ in range(50)} == {a, b, c}
 
 
 def test_two_choices_of_outstanding_work_fill_idle_replicas(play):

@@ -132,7 +132,7 @@ def test_a_report_is_forgotten_after_a_second(play):
             now = host.door.now()
             assert upstream.load.predicted_wait(now + 0.9) > 0.1
             assert upstream.load.predicted_wait(now + 1.1) is None
-            assert host.service().too_long_s(upstream, 0.0, now + 1.1) == 0.0  # unknown: it is tried
+            assert host.service().fleet.route(now + 1.1, now + 1.1, now + 60) is upstream  # unknown: it is tried
 
     play(main())
 
@@ -261,9 +261,9 @@ def test_a_replica_at_another_address_is_another_whatever_its_name(play):
             host.serve(view("mood", bad, good))
             for _ in range(60):
                 await host.post()
-            assert not host.service().outliers.quiet  # it is out
+            assert not host.service().fleet.outliers.quiet  # it is out
             again = await host.replica("bad", address=f"unix:{host.folder}/again.sock")
             host.serve(view("mood", again, good))
-            assert host.service().outliers.quiet
+            assert host.service().fleet.outliers.quiet
 
     play(main())

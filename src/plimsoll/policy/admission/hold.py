@@ -1,4 +1,4 @@
-"""Requests that wait at the gateway while no replica is ready, bounded in count and bytes."""
+"""Requests that wait at the gateway while no replica is ready: how many, how long, and what time they have after it."""
 
 from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
@@ -71,3 +71,19 @@ class HoldQueue(Generic[_Item]):
         while self._expiries and self._expiries[0][1] not in self._by_sequence:
             heappop(self._expiries)
         return self._expiries[0][0] if self._expiries else None
+
+
+def hold_until(arrived: float, deadline: float, named: float | None, hold_s: float, *, sent: bool) -> float:
+    """How long a request may wait for a replica: until the deadline that its client `named`, else as long as its
+    service lets it. What a replica has had already (`sent`) waits for no first one any more: its deadline stands."""
+    if sent:
+        return deadline
+    return arrived + hold_s if named is None else named
+
+
+def deadline_after(now: float, deadline: float, named: float | None, timeout_s: float, *, sent: bool) -> float:
+    """The deadline of a request that was held until `now`. The service's timeout begins when there is somebody to
+    answer; the client's own goes on."""
+    if sent:
+        return deadline
+    return now + timeout_s if named is None else min(now + timeout_s, named)

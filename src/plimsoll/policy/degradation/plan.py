@@ -49,10 +49,3 @@ class FallbackPlan:
     def first(self, steps: Iterable[FallbackView]) -> None:
         """The list of a fallback service that failed: its steps come before the others."""
         self._steps.extendleft(reversed(tuple(steps)))
-
-
-def reserve_s(steps: Iterable[FallbackView], service_s: float, least_s: float) -> float:
-    """How long before its deadline a request without an answer turns to its fallback: `service_s` where another
-    service is to answer, else `least_s`, what sending an answer takes."""
-    first = next(iter(steps), None)
-    return least_s if first is None or first.type is not FallbackType.SERVICE else service_s + least_s

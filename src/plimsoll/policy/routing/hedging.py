@@ -5,6 +5,7 @@ tail at 5% more load. It is worth it only while there is slack: under load it wo
 So a copy is sent only to a replica that is known to have a short wait, and copies are at most 5% of the requests.
 """
 
+from plimsoll.core.outcome import ANSWERED, Outcome
 from plimsoll.policy.routing.budget import RetryBudget
 from plimsoll.policy.routing.load import ReplicaLoad
 
@@ -42,7 +43,7 @@ class StepQuantile:
 
 
 class Hedging:
-    """One for each service that asks for it. `observe` each response, `sent` each request (not its copies)."""
+    """One for each service that asks for it. `observe` each one's end, `sent` each request (not its copies)."""
 
     __slots__ = ("_budget", "_quantile")
 
@@ -55,9 +56,11 @@ class Hedging:
         """Sent in the last ten seconds."""
         return self._budget.retries
 
-    def observe(self, seconds: float, now: float) -> None:
-        """A replica's response time, first copies and second ones alike."""
-        self._quantile.observe(seconds)
+    def observe(self, outcome: Outcome, seconds: float) -> None:
+        """A replica's response time, first copies and second ones alike. Only answers count: a refusal takes no time, a
+        loss any."""
+        if outcome in ANSWERED:
+            self._quantile.observe(seconds)
 
     def sent(self, now: float) -> None:
         self._budget.record_request(now)

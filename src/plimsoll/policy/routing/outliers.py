@@ -108,6 +108,12 @@ class Outliers:
             self._replicas[replica] = _Replica(replica)
             self._settle()
 
+    def silent(self, replica: str) -> None:
+        """It was, and shows life again: what it took before says nothing about now, while its peers had its work."""
+        one = self._replicas.get(replica)
+        if one is not None and one.health is _WELL:
+            one.clear()
+
     def health(self, replica: str, now: float) -> Health:
         one = self._replicas.get(replica)
         if one is None:

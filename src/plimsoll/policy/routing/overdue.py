@@ -1,9 +1,13 @@
 """The frozen replica: connected, ready by everybody's word, and silent.
 
 A request that is out for longer than three times what was predicted is *overdue*, and its replica *suspect*: nothing is
-routed there, while others are there, until it answers something. The overdue request may be sent to another replica,
-once, within the `RetryBudget`; the first answer wins. So late are at most those that were out at the freeze, and the
-few that followed before the first of them was overdue.
+routed there, while others are there, until it shows life. The overdue request may be sent to another replica, once,
+within the `RetryBudget`; the first answer wins. So late are at most those that were out at the freeze, and the few that
+followed before the first of them was overdue.
+
+An answer shows life. A suspect whose requests have all been given up can answer nothing, so it is probed: the host asks
+it for a sign of life, and no client waits for that. A process may be alive and its model stuck: after a probe it is on
+*trial*, and gets one request at a time until it has answered one.
 """
 
 from collections.abc import Hashable
@@ -14,17 +18,18 @@ Token = TypeVar("Token", bound=Hashable)
 
 _FACTOR = 3.0  # times the predicted time: response times within a batch's phase differ by 2
 _FLOOR_S = 0.02  # a loop's hiccup, a collection: nothing is overdue sooner
-_PROBE_S, _PROBE_LONGEST_S = 1.0, 16.0
+_PROBE_S, _PROBE_LONGEST_S = 0.25, 16.0
+_WELL, _TRIAL, _SUSPECT = 0, 1, 2
 
 
 class Overdue(Generic[Token]):
     """One for each replica. `token`: what the host knows a request by.
 
-    A suspect whose requests have all been given up can answer nothing. So one request may go there `probe_s` after it
-    became suspect, and should that be overdue too, the next after twice the time, up to 16 s.
+    The first probe is sent `probe_s` after it became suspect, each further one after twice the time, up to 16 s: also
+    where it passed the last one and fell silent again on its trial. Only a request that it answers begins anew.
     """
 
-    __slots__ = ("_answered_at", "_due", "_late", "_next", "_probe_after_s", "_probe_at", "_suspect",
+    __slots__ = ("_answered_at", "_due", "_late", "_next", "_probe_after_s", "_probe_at", "_state",
                  "factor", "floor_s", "probe_s")  # fmt: skip
 
     def __init__(self, *, factor: float = _FACTOR, floor_s: float = _FLOOR_S, probe_s: float = _PROBE_S) -> None:
@@ -35,7 +40,7 @@ class Overdue(Generic[Token]):
         self._late: list[Token] = []  # overdue and not told yet
         self._next = inf  # no request is due before
         self._answered_at = -inf
-        self._suspect = False
+        self._state = _WELL
         self._probe_at = 0.0
         self._probe_after_s = probe_s
 
@@ -62,8 +67,8 @@ class Overdue(Generic[Token]):
         due = self._due.pop(token, inf)
         if answered:
             self._answered_at = now
-            if self._suspect:
-                self._suspect = False
+            if self._state:
+                self._state = _WELL
                 self._probe_after_s = self.probe_s
         elif now >= due:
             self._accuse(due, now)
@@ -74,7 +79,8 @@ class Overdue(Generic[Token]):
         """Whether others go first. O(1) but where a due time has passed."""
         if now >= self._next:
             self._look(now)
-        return self._suspect and (bool(self._due) or now < self._probe_at)
+        state = self._state
+        return state != _WELL and (state == _SUSPECT or bool(self._due))
 
     def overdue(self, now: float) -> list[Token]:
         """Those that are out for too long, each told once, in the order they were sent."""
@@ -101,8 +107,25 @@ class Overdue(Generic[Token]):
     def _accuse(self, due: float, now: float) -> None:
         if due < self._answered_at:
             return  # it has shown life since: that request is late, the replica isn't frozen
-        if not self._suspect or now >= self._probe_at:
-            if self._suspect:
-                self._probe_after_s = min(self._probe_after_s * 2, _PROBE_LONGEST_S)
+        if self._state != _SUSPECT:
+            self._state = _SUSPECT
             self._probe_at = now + self._probe_after_s
-        self._suspect = True
+
+    # --- signs of life ----------------------------------------------------------------------------------------------
+
+    def probe(self, now: float) -> bool:
+        """Whether it is time to ask it for a sign of life; then the host does. `alive` where one comes, however late;
+        the next probe takes the place of one that is still out."""
+        if now >= self._next:
+            self._look(now)
+        if self._state != _SUSPECT or self._due or now < self._probe_at:
+            return False
+        self._probe_after_s = min(self._probe_after_s * 2, _PROBE_LONGEST_S)
+        self._probe_at = now + self._probe_after_s
+        return True
+
+    def alive(self, now: float) -> None:
+        """It has shown life without a request."""
+        if self._state == _SUSPECT:
+            self._state = _TRIAL
+            self._answered_at = now

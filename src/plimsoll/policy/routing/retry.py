@@ -35,17 +35,19 @@ def after_loss(
     other_replicas: bool | int,
     *,
     delivered: bool = True,
+    failed_elsewhere: bool = False,
 ) -> Retry | GiveUp:
     """`attempt`: which one was lost, from 1; all after the first ran alone, if `delivered`.
 
     `started_computing`: the replica had signalled (interim status 102) that it began with this request.
     `delivered`: False where the connection failed before a byte was sent: nobody can have been killed by it.
-    `other_replicas`: whether there is another one to go to. `budget_ok`: `RetryBudget.try_spend`.
+    `other_replicas`: whether there is another one to go to. `budget_ok`: `RetryBudget.try_spend`. `failed_elsewhere`: a
+    copy of it was answered with a failure, which is its answer then.
     """
     if attempt > 1 and started_computing:
         return GiveUp(Outcome.REPLICA_LOST, quarantine=True)
     if time_left_s <= 0:
         return GiveUp(Outcome.EXPIRED)
-    if attempt >= MOST_ATTEMPTS or not retry_allowed or not budget_ok or not other_replicas:
+    if attempt >= MOST_ATTEMPTS or not retry_allowed or not budget_ok or not other_replicas or failed_elsewhere:
         return GiveUp(Outcome.REPLICA_LOST)
     return Retry(alone=delivered or attempt > 1)

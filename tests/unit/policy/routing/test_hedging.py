@@ -3,7 +3,8 @@ from random import Random
 import pytest
 from tests.unit.policy.routing.world import CAPACITY, Gateway, Replica, World, latency
 
-from plimsoll.policy.routing import Hedging, LeastWait, ReplicaLoad
+from plimsoll.core.outcome import Outcome
+from plimsoll.policy.routing import Hedging, ReplicaLoad
 from plimsoll.policy.routing.hedging import StepQuantile
 
 
@@ -17,7 +18,7 @@ def learned(seconds=0.020, requests=1000, now=10.0):
     hedging = Hedging()
     for _ in range(requests):
         hedging.sent(now)
-        hedging.observe(seconds, now)
+        hedging.observe(Outcome.OK, seconds)
     return hedging
 
 
@@ -47,7 +48,7 @@ def test_no_copy_before_a_hundred_responses():
     hedging = learned(requests=99)
     assert hedging.delay_s(10.0) is None
     assert not hedging.allowed(idle(10.0), 1.0, 10.0)
-    hedging.observe(0.020, 10.0)
+    hedging.observe(Outcome.OK, 0.020)
     assert hedging.delay_s(10.0) == pytest.approx(0.020, rel=0.06)
     assert hedging.allowed(idle(10.0), 1.0, 10.0)
 
@@ -63,6 +64,18 @@ def test_a_copy_needs_time_and_a_replica_that_is_known_to_be_free():
     assert hedging.copies == 1
 
 
+def test_only_answers_say_what_is_usual():
+    """A replica that refuses half of the requests at once, and loses some, is no faster for it."""
+    hedging = learned(requests=100, seconds=0.020)
+    usual_s = hedging.delay_s(10.0)
+    for _ in range(500):
+        hedging.observe(Outcome.SHED, 0.0002)
+        hedging.observe(Outcome.EXPIRED, 3.0)
+        hedging.observe(Outcome.REPLICA_LOST, 5.0)
+        hedging.observe(Outcome.MODEL_ERROR, 0.001)
+    assert hedging.delay_s(10.0) == usual_s
+
+
 def test_copies_are_a_twentieth_of_the_requests():
     hedging = learned(requests=1000)
     assert sum(hedging.allowed(idle(10.0), 1.0, 10.0) for _ in range(1000)) == 50 + 4
@@ -76,8 +89,8 @@ class HedgingGateway(Gateway):
         super().__init__(world, replicas, **more)
         self.hedging, self.copies = Hedging(), 0
 
-    def send(self, job):
-        super().send(job)
+    def send(self, job, member=None):
+        super().send(job, member)
         delay_s = self.hedging.delay_s(self.world.now)
         if len(job.sent_to) == 1:
             self.hedging.sent(self.world.now)
@@ -88,16 +101,15 @@ class HedgingGateway(Gateway):
         if job.ended is not None or len(job.sent_to) > 1:
             return
         now = self.world.now
-        others = [self.loads[each.name] for each in self.candidates(job)]
-        other = others[LeastWait(self.world.random.random).pick(others, now)]
-        if self.hedging.allowed(other, job.deadline - now, now):
+        other = self.other(job)
+        if other is not None and self.hedging.allowed(other.load, job.deadline - now, now):
             self.copies += 1
-            self.send(job)
+            self.send(job, other)
 
     def hear(self, copy, outcome, report):
         super().hear(copy, outcome, report)
         if outcome:
-            self.hedging.observe(self.world.now - copy.sent, self.world.now)
+            self.hedging.observe(outcome, self.world.now - copy.sent)
 
 
 def stalling(seed, gateway, load):

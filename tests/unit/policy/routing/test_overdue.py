@@ -102,33 +102,77 @@ def test_cancelled_requests_accuse_nobody():
     assert not overdue.suspect(2.0)
 
 
-def test_a_suspect_that_has_nothing_left_to_answer_is_probed_ever_more_rarely():
-    overdue = Overdue(probe_s=1.0)
-    now, gaps = 1.0, []
-    for probe in range(7):
-        overdue.sent(probe, 0.010, now)
-        assert overdue.suspect(now + 0.031)
-        overdue.ended(probe, now + 0.040, answered=False)  # another replica answered it
-        asked = now + 0.040
-        while overdue.suspect(asked):
-            asked += 0.01
-        gaps.append(round(asked - now))
-        now = asked
-    assert gaps == [1, 2, 4, 8, 16, 16, 16]
-    overdue.sent("good", 0.010, now)
-    overdue.ended("good", now + 0.010)
-    assert not overdue.suspect(now + 0.010)
-    overdue.sent("again", 0.010, now + 1)
-    assert overdue.suspect(now + 1.031)
-    overdue.ended("again", now + 1.040, answered=False)
-    assert not overdue.suspect(now + 2.1)  # the patience is back to a second
-
-
-def test_a_probe_is_one_request():
-    overdue = Overdue()
-    overdue.sent("a", 0.010, now=1.0)
+def fallen_silent(**settings):
+    """Suspect since 1.031, and all that was out has been answered elsewhere."""
+    overdue = Overdue(**settings)
+    overdue.sent("a", 0.010, now=1.000)
     assert overdue.suspect(1.031)
-    overdue.ended("a", 1.040, answered=False)
-    assert not overdue.suspect(2.1)
-    overdue.sent("probe", 0.010, now=2.1)
-    assert overdue.suspect(2.1)
+    overdue.ended("a", 1.035, answered=False)
+    return overdue
+
+
+def probes(overdue, since, until):
+    """When the host would ask for a sign of life, looking each 10 ms."""
+    times = [since + step * 0.01 for step in range(int((until - since) * 100))]
+    return [round(now, 2) for now in times if overdue.probe(now)]
+
+
+def test_a_suspect_gets_no_request_and_is_probed_ever_more_rarely():
+    overdue = fallen_silent(probe_s=1.0)
+    assert probes(overdue, 1.04, 70.0) == pytest.approx([2.04, 4.04, 8.04, 16.04, 32.04, 48.04, 64.04], abs=0.02)
+    assert overdue.suspect(70.0)
+    overdue.alive(70.5)  # the last one, at last
+    assert not overdue.suspect(70.5)
+
+
+def test_while_a_request_is_out_its_answer_is_the_sign_of_life():
+    overdue = Overdue(probe_s=1.0)
+    overdue.sent("a", 0.010, now=1.000)
+    assert probes(overdue, 1.0, 5.0) == []
+    overdue.ended("a", 5.0, answered=False)  # its deadline
+    assert probes(overdue, 5.0, 5.5) == [5.0]
+
+
+def test_an_answer_after_all_ends_the_probing():
+    overdue = fallen_silent(probe_s=0.25)
+    assert probes(overdue, 1.04, 2.0) == pytest.approx([1.29, 1.79], abs=0.02)
+    overdue.sent("all are silent, so it got one", 0.010, 2.0)
+    overdue.ended("all are silent, so it got one", 2.010)
+    assert not overdue.suspect(2.010)
+    assert probes(overdue, 2.02, 9.0) == []
+
+
+def test_a_process_that_lives_while_its_model_hangs_gets_one_request_at_a_time():
+    overdue = fallen_silent(probe_s=0.25)
+    assert overdue.probe(1.30)
+    overdue.alive(1.31)
+    assert not overdue.suspect(1.32)
+    overdue.sent("trial", 0.010, 1.32)
+    assert overdue.suspect(1.321)  # the next one goes elsewhere
+    assert overdue.suspect(1.36)
+    overdue.ended("trial", 1.36, answered=False)
+    assert overdue.suspect(1.36)
+    assert probes(overdue, 1.36, 4.0) == pytest.approx([1.85, 2.85], abs=0.02)  # the patience goes on growing
+
+
+def test_after_the_trial_was_answered_all_is_as_before():
+    overdue = fallen_silent(probe_s=0.25)
+    assert overdue.probe(1.30)
+    overdue.alive(1.31)
+    overdue.sent("trial", 0.010, 1.32)
+    overdue.ended("trial", 1.33)
+    for name in "bcd":
+        overdue.sent(name, 0.010, 1.34)
+        assert not overdue.suspect(1.34)
+    assert overdue.suspect(1.40)
+    for name in "bcd":
+        overdue.ended(name, 1.40, answered=False)
+    assert probes(overdue, 1.40, 2.0) == pytest.approx([1.62], abs=0.04)  # the patience is back to a quarter second
+
+
+def test_a_sign_of_life_is_no_news_of_one_that_is_well():
+    overdue = Overdue()
+    overdue.alive(1.0)
+    overdue.sent("a", 0.010, 1.0)
+    overdue.sent("b", 0.010, 1.0)
+    assert not overdue.suspect(1.001)

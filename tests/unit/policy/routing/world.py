@@ -1,19 +1,18 @@
 """Gateways and replicas in virtual time: Poisson requests, batching replicas that report their load, timed faults.
 
 A replica computes batches in t(b) = a + c·b, first come first served, and says its load on each answer. A gateway does
-what a live one should with the objects of `policy.routing`: pick, send, report, overdue, once more within the retry
-budget. A message takes `transit_s` each way. Nothing sleeps: events stand in a heap by their time.
+what a live one does with the objects of `policy.routing`: pick, send, report, overdue, once more within the retry
+budget, probe. A message takes `transit_s` each way. Nothing sleeps: events stand in a heap by their time.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from math import inf
 from random import Random
 
 from plimsoll.core.outcome import Outcome
-from plimsoll.policy.routing import LeastWait, Outliers, Overdue, ReplicaLoad, RetryBudget, TwoChoices
+from plimsoll.policy.routing import Fleet, Overdue, Reach, ReplicaLoad, RetryBudget, TwoChoices
 
 A_S, C_S, MOST = 0.004, 0.0015, 26
 ITEM_S = C_S + A_S / MOST
@@ -79,6 +78,13 @@ class Replica:
             self.queue.append((job, answer))
             self._begin()
 
+    def ping(self, answer):
+        """Asked for a sign of life."""
+        if self.frozen:
+            self._missed.append(lambda: self.ping(answer))
+        else:
+            answer()
+
     def report(self):
         now = self.world.now
         if not self.reports:
@@ -115,23 +121,34 @@ class ByCount:
     def __init__(self, random):
         self._choose = TwoChoices(random.randrange)
 
-    def pick(self, loads, now):
-        return self._choose.pick([load.outstanding for load in loads])
+    def pick(self, members):
+        return members[self._choose.pick([member.load.outstanding for member in members])]
+
+
+class Member:
+    """A replica as one gateway sees it."""
+
+    limit = None
+
+    def __init__(self, replica):
+        self.replica, self.name = replica, replica.name
+        self.load, self.reach, self.overdue = ReplicaLoad(), Reach(), Overdue()
 
 
 class Gateway:
     """`guard`: with outlier detection and overdue requests."""
 
+    TICK_S = 0.02
+
     def __init__(self, world, replicas, *, choose=None, guard=True, transit_s=0.0002):
         self.world, self.replicas, self.transit_s = world, replicas, transit_s
-        self.choose = choose or LeastWait(world.random.random)
-        self.loads = {replica.name: ReplicaLoad() for replica in replicas}
-        self.overdue = {replica.name: Overdue() for replica in replicas} if guard else {}
-        self.outliers = Outliers()
-        self.outliers.keep(self.loads if guard else ())
+        self.choose, self.guard = choose, guard
+        self.fleet = Fleet(world.random.random)
+        self.fleet.keep([Member(replica) for replica in replicas])
         self.retries = RetryBudget()
-        self.jobs, self.changes, self.resent = [], [], 0
-        self.watching = set()
+        self.jobs, self.changes, self.resent, self.probes = [], [], 0, []
+        if guard:
+            self._turn()
 
     def offer(self, rate, until, *, timeout_s=1.0):
         def arrive():
@@ -148,66 +165,63 @@ class Gateway:
 
         self.world.at(self.world.now, schedule)
 
-    def candidates(self, job):
+    def send(self, job, member=None):
         now = self.world.now
-        others = [replica for replica in self.replicas if replica.name not in {name for name, _ in job.sent_to}]
-        others = others or self.replicas
-        alive = [each for each in others if not (self.overdue and self.overdue[each.name].suspect(now))]
-        loads, usable = self.loads, self.outliers.usable
-        return [each for each in alive if usable(each.name, now, loads[each.name].outstanding)] or alive or others
-
-    def send(self, job):
-        now = self.world.now
-        candidates = self.candidates(job)
-        replica = candidates[self.choose.pick([self.loads[each.name] for each in candidates], now)]
-        load, overdue = self.loads[replica.name], self.overdue.get(replica.name)
-        expected_s = load.expected_s(now)
-        copy = Copy(self, job, replica)
-        job.sent_to.append((replica.name, now))
-        load.sent(now)
-        if overdue is not None:
-            overdue.sent(copy, expected_s, now, job.deadline)
-            self._watch(overdue)
-        self.world.at(now + self.transit_s, lambda: replica.receive(job, copy.answered))
+        if member is None:
+            member = self.fleet.pick(now) if self.choose is None else self.choose.pick(self.fleet.ready)
+        expected_s = member.load.expected_s(now)
+        copy = Copy(self, job, member)
+        job.sent_to.append((member.name, now))
+        member.load.sent(now)
+        if self.guard:
+            member.overdue.sent(copy, expected_s, now, job.deadline)
+        self.world.at(now + self.transit_s, lambda: member.replica.receive(job, copy.answered))
         self.world.at(job.deadline, copy.expire)
+
+    def other(self, job):
+        """For a second copy."""
+        sent_to = job.sent_to[0][0]
+        than = next(member for member in self.fleet.ready if member.name == sent_to)
+        return self.fleet.other(than, self.world.now)
 
     def hear(self, copy, outcome, report):
         """A replica's answer arrives, or (None) a copy's deadline passes without one."""
-        now, name, job = self.world.now, copy.replica.name, copy.job
-        load, took_s = self.loads[name], now - copy.sent
+        now, member, job = self.world.now, copy.member, copy.job
+        load, took_s = member.load, now - copy.sent
         if report is not None:
             load.report(*report, now)
         load.ended(now, took_s if outcome else None)
-        if self.overdue:
-            self.overdue[name].ended(copy, now, answered=outcome is not None)
-        if outcome and self.outliers.observe(name, outcome, took_s, now):
-            self.changes += [(now, change) for change in self.outliers.changes()]
+        if self.guard:
+            member.overdue.ended(copy, now, answered=outcome is not None)
+            if outcome and self.fleet.outliers.observe(member.name, outcome, took_s, now):
+                self.changes += [(now, change) for change in self.fleet.outliers.changes()]
         if job.ended is None:
             job.ended, job.outcome = now, outcome or Outcome.EXPIRED
 
-    def _watch(self, overdue):
-        """One timer a replica, set again for the next that is due."""
-        if id(overdue) not in self.watching and overdue.next_due() < inf:
-            self.watching.add(id(overdue))
-            self.world.at(overdue.next_due(), lambda: self._look(overdue))
-
-    def _look(self, overdue):
-        self.watching.discard(id(overdue))
-        late = overdue.overdue(self.world.now)
-        self._watch(overdue)
-        for copy in late:
+    def _turn(self):
+        now = self.world.now
+        self.world.at(now + self.TICK_S, self._turn)
+        for copy in self.fleet.late(now):
             job = copy.job
-            if len(job.sent_to) == 1 and job.ended is None and self.retries.try_spend(self.world.now):
-                self.resent += 1
-                self.send(job)
+            if len(job.sent_to) == 1 and job.ended is None:
+                other = self.other(job)
+                if other is not None and self.retries.try_spend(now):
+                    self.resent += 1
+                    self.send(job, other)
+        for member in self.fleet.to_probe(now):
+            self.probes.append((member.name, now))
+            self.world.at(now + self.transit_s, lambda member=member: self._ask(member))
+
+    def _ask(self, member):
+        member.replica.ping(lambda: self.fleet.alive(member, self.world.now))
 
 
 class Copy:
     """A request at one replica. It stays out when another copy has won, so that a replica that goes on clears its name
     with the answer."""
 
-    def __init__(self, gateway, job, replica):
-        self.gateway, self.job, self.replica = gateway, job, replica
+    def __init__(self, gateway, job, member):
+        self.gateway, self.job, self.member = gateway, job, member
         self.sent, self.open = gateway.world.now, True
 
     def answered(self, outcome, report):

@@ -232,12 +232,16 @@ class Door:
             return
         if exchange.answered:
             return
-        now = self.now()
-        self.answer_error(exchange, error, self._id_of(exchange), view.revision if view is not None else "")
+        now, request_id = self.now(), self._id_of(exchange)
+        status = self.answer_error(exchange, error, request_id, view.revision if view is not None else "")
         if view is None:
             self._record.refused_at_door(error.outcome, now - exchange.arrived)
-        else:
-            self._records[view.name].ended(error.outcome, now - exchange.arrived, now, view.revision)
+            return
+        self._records[view.name].ended(error.outcome, now - exchange.arrived, now, view.revision)
+        if self.audit is not None:
+            self.audit.note(
+                request_id.decode(), "", view.name, view.revision, error.outcome, status, exchange.body, self.wall()
+            )
 
     def _id_of(self, exchange: Exchange) -> bytes:
         known = request_id_from(exchange.header(b"x-request-id"))
@@ -298,7 +302,8 @@ class Door:
         else:  # its service was deleted, and the service's series with it
             self._record.refused_at_door(outcome, total_s)
         if tenant is not None:
-            tenant.quota.ended(now, tokens_in(forwarding.body) if tenant.quota.tokens is not None else 0.0)
+            body = forwarding.body  # of what was computed: answers from the cache and fixed ones cost no tokens
+            tenant.quota.ended(now, tokens_in(body) if body and tenant.quota.tokens is not None else 0.0)
         if forwarding.tenant_name and self.tenants.get(forwarding.tenant_name) is not None:  # else its series ended
             self._record.tenant(forwarding.tenant_name)[outcome].value += 1
         if self.audit is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from tests.support.gateway_host import GatewayHost, answer, later, loaded, ok, silent, until, view
 
 from plimsoll.core.snapshot import AffinityType, AffinityView
@@ -265,5 +266,37 @@ def test_a_replica_at_another_address_is_another_whatever_its_name(play):
             again = await host.replica("bad", address=f"unix:{host.folder}/again.sock")
             host.serve(view("mood", again, good))
             assert host.service().fleet.outliers.quiet
+
+    play(main())
+
+
+@pytest.mark.parametrize("how", ["lost", "lost its model"])
+def test_a_copy_that_failed_is_the_answer_when_the_other_one_is_lost(play, how):
+    """Not a third try: two replicas have had it, and one of them said what is wrong with it."""
+
+    async def main():
+        async with GatewayHost() as host:
+            replicas = [await host.replica(name, loaded(1.0)) for name in "abc"]
+            host.serve(view("mood", *replicas))
+            await settle(host, replicas)
+            had = []
+
+            def script(replica, exchange):
+                had.append((replica, exchange))
+                if len(had) == 2:
+                    answer(500, "model_error", b"the model failed")(replica, exchange)
+
+            for replica in replicas:
+                replica.script = script
+            asked = host.asking(body=b"[2]")
+            await until(lambda: len(had) == 2)
+            await until(lambda: host.service().upstreams[had[1][0].name].outstanding == 0)
+            if how == "lost":
+                had[0][1].connection.abort()
+            else:
+                answer(503, "replica_lost")(*had[0])
+            got = await asked
+            assert (got.status, got.outcome, got.body) == (500, "model_error", b"the model failed")
+            assert len(had) == 2
 
     play(main())

@@ -5,9 +5,9 @@ import json
 from hashlib import sha256
 
 import pytest
-from tests.support.gateway_host import GatewayHost, later, ok, until, view
+from tests.support.gateway_host import GatewayHost, answer, later, ok, until, view
 
-from plimsoll.core.snapshot import Allow, TenantView
+from plimsoll.core.snapshot import Allow, CacheView, FallbackType, FallbackView, TenantView
 
 KEY = "plm_red"
 
@@ -144,6 +144,35 @@ def test_tokens_are_paid_for_after_the_answer(play):
     play(main())
 
 
+def test_what_was_not_computed_costs_no_tokens(play):
+    """An answer from the cache, one of another's that computes the same, and a fixed one."""
+
+    async def main():
+        async with GatewayHost() as host:
+            used = json.dumps({"usage": {"total_tokens": 50}}).encode()
+            go = asyncio.Event()
+            a = await host.replica("a", later(ok, go))
+            static = FallbackView(FallbackType.STATIC, body=used.decode())
+            host.serve(
+                view("mood", a, cache=CacheView(60.0, 2**20), fallback=(static,)),
+                tenants=[tenant(tokens_per_minute=60.0)],
+            )
+            asked = [host.asking(body=used, headers=key()) for _ in range(3)]
+            await a.got(1)
+            go.set()
+            assert sorted([(await one).outcome for one in asked]) == ["cached", "cached", "ok"]
+            for _ in range(5):
+                assert (await host.post(body=used, headers=key())).outcome == "cached"
+            a.script = answer(500, "model_error", used)
+            for _ in range(5):
+                assert (await host.post(body=b"[1]", headers=key())).outcome == "degraded"
+            a.script = ok
+            assert (await host.post(body=used + b" ", headers=key())).outcome == "ok"  # ten were left, 40 are owed
+            assert (await host.post(body=used, headers=key())).outcome == "throttled"
+
+    play(main())
+
+
 def test_a_tenant_that_is_taken_away_is_nobody_at_once(play):
     async def main():
         async with GatewayHost() as host:
@@ -167,9 +196,15 @@ def test_the_audit_log_has_everybody(play, tmp_path):
             host.serve(view("mood", await host.replica("a")), tenants=[tenant()])
             await host.post(body=b"[1]", headers=key())
             await host.post(body=b"[1]")
+            await host.post(body=b"[2]", headers=[*key(), ("plimsoll-deadline-ms", "soon")])
+            await host.post(body=b"[3]", headers=[*key(), ("plimsoll-priority", "high")])
+            await host.post("/v2/models/unknown/infer")
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         told = [(line["tenant"], line["service"], line["outcome"]) for line in lines if "outcome" in line]
-        assert told == [("red", "mood", "ok"), ("", "mood", "unauthorized")]
+        # Who asks for a time that is none is refused before anybody looks at who it is.
+        refused = [("", "mood", "invalid"), ("", "mood", "invalid")]
+        assert told == [("red", "mood", "ok"), ("", "mood", "unauthorized"), *refused]
+        assert [line["status"] for line in lines if "outcome" in line] == [200, 401, 400, 400]
         assert "plm_red" not in path.read_text()
         assert sha256(b"[1]").hexdigest() in path.read_text()
 

@@ -1,6 +1,6 @@
 import weakref
 
-from plimsoll.policy.admission import HoldQueue
+from plimsoll.policy.admission import HoldQueue, deadline_after, hold_until
 from plimsoll.policy.restart import Backoff
 
 
@@ -12,6 +12,22 @@ def test_held_requests_are_released_in_order():
     assert held.release(now=6) == ["r0", "r2"]
     assert held.expire(now=6) == ["r1"]
     assert (len(held), held.bytes, held.next_expiry()) == (0, 0, None)
+
+
+def test_who_names_no_deadline_waits_as_long_as_the_service_lets_it_and_has_its_timeout_after():
+    assert hold_until(10.0, 10.2, None, 30.0, sent=False) == 40.0
+    assert deadline_after(25.0, 10.2, None, 0.2, sent=False) == 25.2
+
+
+def test_who_names_a_deadline_waits_until_then_and_has_what_is_left():
+    assert hold_until(10.0, 10.2, 15.0, 30.0, sent=False) == 15.0
+    assert deadline_after(12.0, 10.2, 15.0, 0.2, sent=False) == 12.2
+    assert deadline_after(14.9, 10.2, 15.0, 0.2, sent=False) == 15.0
+
+
+def test_what_a_replica_has_had_keeps_its_deadline():
+    assert hold_until(10.0, 10.2, None, 30.0, sent=True) == 10.2
+    assert deadline_after(10.1, 10.2, 15.0, 0.2, sent=True) == 10.2
 
 
 def test_held_requests_expire_the_earliest_first():

@@ -25,6 +25,7 @@ IN_CI = (
     "redis",
     "memcached",
     "jwt",
+    "openssl",
 )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2] / "src/plimsoll"
 
 # Only what is shown to people is told by the wall clock; everything that waits or measures is monotonic.
-WALL_CLOCK = {"app/up.py", "control/controller.py", "cli/services.py"}
+WALL_CLOCK = {"app/up.py", "control/controller.py", "cli/services.py", "load/run.py"}
 # How old an answer is that another machine stored; when a token, whose issuer's clock is another's, is over; and the
 # times in the audit log.
 SHARED_CLOCK = {"gateway/cache/remote.py", "gateway/door.py", "telemetry/audit.py"}

@@ -12,12 +12,15 @@ from plimsoll.core.errors import NoReplica, NotFound, Shed
 from plimsoll.gateway.deadlines import DeadlineWheel
 from plimsoll.gateway.forwarding import Forwarding
 from plimsoll.gateway.service import Service
+from plimsoll.telemetry.audit import AuditLog
 
 TICK_S = 0.02
 _TRIM_S = 20.0  # a connection goes after 20 to 40 s without use, well before a replica closes it (75 s)
 
 
 class Door(Protocol):
+    audit: AuditLog | None
+
     @property
     def services(self) -> dict[str, Service]: ...
 
@@ -110,6 +113,8 @@ class Clockwork:
             self._release(service, now)
             if not len(service.held):
                 self._holding.discard(service)
+        if self._door.audit is not None:
+            self._door.audit.seal_held()
         if now >= self._trim_at:
             self._trim_at = now + _TRIM_S
             for service in self._door.services.values():

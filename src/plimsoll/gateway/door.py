@@ -8,7 +8,6 @@ what is late → the cache → a replica, or hold it. `Forwarding` carries a req
 import asyncio
 from random import Random
 from time import monotonic, time
-from typing import TYPE_CHECKING
 
 from plimsoll.core.errors import (
     Expired,
@@ -33,11 +32,9 @@ from plimsoll.gateway.table import RoutingTable
 from plimsoll.gateway.tenants import Directory, KeysPending
 from plimsoll.gateway.tries import Tries
 from plimsoll.gateway.usage import tokens_in
+from plimsoll.telemetry.audit import AuditLog
 from plimsoll.wire.http1 import Burst, Exchange
 from plimsoll.wire.status import refusal
-
-if TYPE_CHECKING:
-    from plimsoll.telemetry.audit import AuditLog
 
 
 class Door:

@@ -37,11 +37,12 @@ Note: TypeAlias = tuple[str, str, str, str, str, int, bytes | Digest, float]
 
 
 class Sealed(NamedTuple):
-    """`head`: where the chain stands after `lines`. `notes`: how many were made into them."""
+    """Lines of `records` records, where the chain stands after them, and when the first of them ended."""
 
-    lines: list[bytes]
+    lines: bytes
     head: Head
-    notes: int
+    records: int
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,9 @@ class AuditLog:
         self._held: deque[Note] = deque()
         # Each number has one writer at a time: the loop's thread the first three, the log's own thread the others.
         self._most, self._most_bytes = self.settings.max_held, self.settings.max_held_bytes
-        self._bytes_in = 0
+        self._bytes_in = self._bytes_out = 0  # of bodies that came, and that were digested
         self._refused = 0  # lost because too much was waiting
-        self._bytes_out = 0
+        self._bytes_done = 0  # the same, of bodies that the thread digested or gave up
         self._unwritten = 0  # lost because the disk didn't take it
         self._owned_up = 0  # lost, and in a gap record
         self._gap_since = 0.0
@@ -92,6 +93,11 @@ class AuditLog:
     def lost(self) -> int:
         """Requests that have no record and never will."""
         return self._refused + self._unwritten
+
+    @property
+    def held_bytes(self) -> int:
+        """Of bodies that wait for their digest."""
+        return self._bytes_in - self._bytes_out - self._bytes_done
 
     @property
     def head(self) -> Head:
@@ -128,7 +134,7 @@ class AuditLog:
         """One request has ended. `tenant`: "" for anonymous. `body`: the request's; only its digest is kept.
         `wall_now`: seconds since the epoch."""
         size = len(body)
-        if len(self._held) >= self._most or self._bytes_in - self._bytes_out + size > self._most_bytes:
+        if len(self._held) >= self._most or self.held_bytes + size > self._most_bytes:
             self._refused += 1
             return
         self._bytes_in += size
@@ -155,15 +161,18 @@ class AuditLog:
 
     def _seal(self, most: int) -> Sealed:
         held, head, lines = self._held, self._file.head, []
-        count = min(len(held), most)
-        for position in range(count):  # they leave `held` only once they are written
+        since = held[0][7]
+        for _ in range(min(len(held), most)):
+            note = held.popleft()
+            if isinstance(note[6], bytes):
+                self._bytes_out += len(note[6])
             try:
-                line, head = seal_text(self._text(*held[position]), head)
+                line, head = seal_text(self._text(*note), head)
             except ValueError:  # half a surrogate pair has no UTF-8
                 self._refused += 1
             else:
                 lines.append(line)
-        return Sealed(lines, head, count)
+        return Sealed(b"".join(lines), head, len(lines), since)
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
@@ -172,7 +181,7 @@ class AuditLog:
             try:
                 work = self._inbox.get(timeout=self.settings.write_s)
             except Empty:
-                work = Sealed([], self._file.head, 0)
+                work = Sealed(b"", self._file.head, 0, 0.0)
             if work is None:
                 return
             if isinstance(work, Sealed):
@@ -180,21 +189,20 @@ class AuditLog:
             else:
                 *who, body, at = work
                 self._held.append((*who, Digest.of(body), at))  # type: ignore[arg-type]  # a note's first six
-                self._bytes_out += len(body)
+                self._bytes_done += len(body)
 
     def _carry_out(self, sealed: Sealed) -> None:
         self._ready = False
         try:
             if sealed.lines:
-                self._file.append(b"".join(sealed.lines), sealed.head)
+                self._file.append(sealed.lines, sealed.head)
                 self._dirty = True
-            self.written += len(sealed.lines)
-            self._forget(sealed.notes)
+                self.written += sealed.records
+                sealed = Sealed(b"", sealed.head, 0, 0.0)
             self._prepare()
             self._sync()
         except Exception as error:  # the disk's, mostly; whatever it is, the thread must live
-            self._file.give_up()
-            self._give_up_held(error)
+            self._give_up(sealed, error)
         else:
             self._ready = True
 
@@ -203,8 +211,7 @@ class AuditLog:
         try:
             self._prepare()
         except Exception as error:
-            self._file.give_up()
-            self._give_up_held(error)
+            self._give_up(Sealed(b"", self._file.head, 0, 0.0), error)
         while self._held:
             self._carry_out(self._seal(_LINES_A_TURN))
         if last and self._dirty:
@@ -236,20 +243,20 @@ class AuditLog:
         self._gap_since = 0.0
         self._dirty = True
 
-    def _give_up_held(self, error: Exception) -> None:
+    def _give_up(self, sealed: Sealed, error: Exception) -> None:
         """Serving goes on; what can't be written is counted, not kept: it would fill memory as well."""
         now = self._clock()
-        count = len(self._held)
-        if count and not self._gap_since:
-            self._gap_since = self._held[0][7]
-        self._forget(count)
-        self._unwritten += count
+        self._file.give_up()
+        lost, since = sealed.records, sealed.since
+        while self._held:  # nobody seals meanwhile
+            note = self._held.popleft()
+            since = since or note[7]
+            lost += 1
+            if isinstance(note[6], bytes):
+                self._bytes_done += len(note[6])
+        if lost and not self._gap_since:
+            self._gap_since = since
+        self._unwritten += lost
         if now - self._said_at >= _QUIET_S:
             self._said_at = now
             _log.error("audit log can't be written: %s", error, extra={"lost": self.lost})
-
-    def _forget(self, count: int) -> None:
-        for _ in range(count):
-            body = self._held.popleft()[6]
-            if isinstance(body, bytes):
-                self._bytes_out += len(body)

@@ -259,6 +259,7 @@ n = 0
 while True:
     log.note(f"r{n}", "acme", "mood", "mood-1", "ok", 200, b"x" * 100, time.time())
     n += 1
+    log.seal_held()
     time.sleep(0.0001)
     if n == 200:
         print("going", flush=True)
@@ -332,7 +333,7 @@ def test_what_waits_is_bounded_in_records_and_bytes(path):
     assert log.lost == 1
     log.turn()
     log.put(2, b"x" * 400)
-    assert (log.written, log.lost, log._bytes_in - log._bytes_out) == (4, 1, 0)
+    assert (log.written, log.lost, log.held_bytes) == (4, 1, 0)
     log.close()
 
 
@@ -349,6 +350,22 @@ def test_the_thread_writes_by_itself_and_close_writes_the_rest(path):
     _, text = metrics.render()
     assert b"plimsoll_audit_records_total 1000.0" in text
     assert b"plimsoll_audit_lost_total 0.0" in text
+
+
+def test_the_loop_makes_the_lines_and_large_bodies_are_digested_by_the_thread(path):
+    log = AuditLog(path, AuditSettings(write_s=0.005), gateway="g")
+    log.start()
+    large = b"x" * 200_000
+    for number in range(50):
+        log.note(f"r{number}", "", "mood", "mood-1", "ok", 200, large if number % 10 == 0 else b"small", AT)
+        log.seal_held()
+    log.close()
+    assert (log.written, log.lost, log.held_bytes) == (50, 0, 0)
+    assert verify([path]).broken == ""
+    told = {record["request"]: record for record in records(path)[1:]}
+    assert len(told) == 50
+    assert told["r10"]["bytes"] == 200_000
+    assert told["r10"]["body"] == hashlib.sha256(large).hexdigest()
 
 
 def test_a_record_that_can_not_be_written_does_not_end_the_thread(path):

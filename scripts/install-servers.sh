@@ -5,7 +5,7 @@
 set -euo pipefail
 
 missing=()
-for program in nginx wrk curl redis-server memcached; do
+for program in nginx wrk curl redis-server memcached openssl; do
     command -v "$program" >/dev/null 2>&1 || [ -x "/usr/sbin/$program" ] || missing+=("$program")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

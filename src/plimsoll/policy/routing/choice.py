@@ -36,7 +36,8 @@ class LeastWait:
 
     An unknown one (no report for a second) counts as if one request of somebody else's were before this gateway's own:
     (outstanding + 1) items to wait for, at the item cost that it last reported, else the other candidate's. So it is
-    preferred to no idle one, and yet is tried as soon as the known ones have a queue. `random()`: in [0, 1), such as a
+    preferred to no idle one, and yet is tried as soon as the known ones have a queue; and with one request a second
+    while they have none, lest under little load nothing be known of it when it is needed. `random()`: in [0, 1), such as a
     seeded `random.Random`'s `random` (a tenth of the cost of its `randrange`).
     """
 
@@ -64,6 +65,9 @@ class LeastWait:
     def first_is_better(one: ReplicaLoad, other: ReplicaLoad, now: float) -> bool:
         one_s, other_s = one.predicted_wait(now), other.predicted_wait(now)
         if one_s is None or other_s is None:
+            forgotten = one.forgotten(now)
+            if forgotten is not other.forgotten(now):
+                return forgotten
             one_s, other_s = _done_s(one, one_s, other), _done_s(other, other_s, one)
         else:
             one_s += one.item_s or 0.0

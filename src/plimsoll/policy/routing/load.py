@@ -26,13 +26,14 @@ class ReplicaLoad:
     None before the first report; it outlives the report's age, as hardware doesn't change by the second.
     """
 
-    __slots__ = ("_deviation_s", "_free_at", "_known_until", "_mean_s", "_wait_s", "item_s", "outstanding")
+    __slots__ = ("_deviation_s", "_free_at", "_known_until", "_mean_s", "_sent_at", "_wait_s", "item_s",
+                 "outstanding")  # fmt: skip
 
     def __init__(self) -> None:
         self.outstanding = 0
         self.item_s: float | None = None
         self._free_at = 0.0  # when all that is known to be there has been worked off
-        self._known_until = -inf
+        self._known_until = self._sent_at = -inf
         self._wait_s = 0.0  # as last reported
         self._mean_s: float | None = None  # of response times
         self._deviation_s = 0.0  # their mean absolute deviation
@@ -60,6 +61,7 @@ class ReplicaLoad:
             elif not self.outstanding:
                 self._free_at = now + item_s
             # Else it owes answers already: `outstanding` alone grows, lest each request sent hides the silence.
+        self._sent_at = now
         self.outstanding += 1
 
     def ended(self, now: float, seconds: float | None = None) -> None:
@@ -85,6 +87,10 @@ class ReplicaLoad:
         if not self.outstanding:
             return 0.0
         return min(-wait_s, self.outstanding * (self.item_s or 0.0))
+
+    def forgotten(self, now: float) -> bool:
+        """Nobody has heard of it, nor sent it anything, for a second: one request is worth finding out."""
+        return not self.outstanding and now > self._known_until and now - self._sent_at > KNOWN_S
 
     @property
     def usual_s(self) -> float | None:

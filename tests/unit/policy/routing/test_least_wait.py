@@ -1,3 +1,4 @@
+from collections import Counter
 from random import Random
 
 import pytest
@@ -9,6 +10,9 @@ def replica(wait_s=None, item_s=0.002, outstanding=0, now=10.0):
     load = ReplicaLoad()
     if wait_s is not None:
         load.report(wait_s, item_s, now)
+    else:  # tried lately, and it said nothing of its load
+        load.sent(now - 0.5)
+        load.ended(now - 0.5)
     load.outstanding = outstanding
     return load
 
@@ -64,3 +68,19 @@ def test_unknown_ones_go_by_what_is_outstanding_at_the_cost_they_last_reported()
 
 def test_an_item_that_costs_nothing_leaves_it_to_the_count():
     assert shares([replica(0.0, item_s=0.0, outstanding=2), replica(0.0, item_s=0.0, outstanding=1)]) == [0, 1]
+
+
+def test_under_little_load_a_replica_is_not_forgotten():
+    """One client after the other: the known idle one is preferred, and the other is asked once a second."""
+    choose = LeastWait(Random(1).random)
+    a, b = ReplicaLoad(), ReplicaLoad()
+    sent = Counter()
+    for turn in range(100):  # ten a second
+        now = turn / 10
+        which = choose.pick([a, b], now)
+        sent[which] += 1
+        load = (a, b)[which]
+        load.sent(now)
+        load.report(0.0, 0.001, now + 0.002)
+        load.ended(now + 0.002, 0.002)
+    assert min(sent.values()) >= 8, sent

@@ -37,8 +37,8 @@ class LeastWait:
     An unknown one (no report for a second) counts as if one request of somebody else's were before this gateway's own:
     (outstanding + 1) items to wait for, at the item cost that it last reported, else the other candidate's. So it is
     preferred to no idle one, and yet is tried as soon as the known ones have a queue; and with one request a second
-    while they have none, lest under little load nothing be known of it when it is needed. `random()`: in [0, 1), such as a
-    seeded `random.Random`'s `random` (a tenth of the cost of its `randrange`).
+    while they have none, lest under little load nothing be known of it when it is needed. `random()`: in [0, 1), such
+    as a seeded `random.Random`'s `random` (a tenth of the cost of its `randrange`).
     """
 
     __slots__ = ("_random",)

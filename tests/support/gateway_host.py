@@ -96,7 +96,7 @@ def later(script, event):
     def wait(replica, exchange):
         async def act():
             await event.wait()
-            if exchange not in replica.gone:
+            if exchange not in replica.gone and not exchange.connection.transport.is_closing():
                 script(replica, exchange)
 
         replica.spawn(act())

@@ -9,16 +9,16 @@ _READ = frozenset({b"x-request-id", b"plimsoll-priority", *wire_deadline.HEADERS
 _MOST = 1_000_000  # either way
 
 
-def read_head(headers: Headers) -> tuple[str | None, float | None, int]:
+def read_head(headers: Headers) -> tuple[bytes | None, float | None, int]:
     """The client's request id; seconds that it leaves us (None: it names no deadline); its priority, higher wins, to be
     capped where it is used. Raises Invalid for a deadline or a priority that is none."""
-    request_id: str | None = None
+    request_id: bytes | None = None
     left_s: float | None = None
     priority = 0
     for name, value in headers:
         if name in _READ:
             if name == b"x-request-id":
-                request_id = request_id_from(value)
+                request_id = None if request_id_from(value) is None else value
             elif name == b"plimsoll-priority":
                 priority = _priority(value)
             elif left_s is None or name == wire_deadline.DEADLINE:

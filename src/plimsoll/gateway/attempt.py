@@ -45,7 +45,10 @@ class Attempt:
 
     def begin(self, now: float) -> None:
         upstream = self.upstream
-        upstream.begin(self, now)
+        load = upstream.load
+        if upstream.watched:
+            self.expected_s = load.expected_s(now)
+        load.sent(now)
         connection = upstream.idle_connection()
         if connection is None:
             upstream.acquire(self)
@@ -66,11 +69,11 @@ class Attempt:
         else:
             upstream.give_up(self)
 
-    def _end(self, now: float, *, answered: bool = False) -> None:
+    def _end(self, now: float) -> None:
         self._over = True
         connection = self._connection
         self._connection = None
-        self.upstream.end(self, now, answered=answered)
+        self.upstream.end(self, now)
         if connection is not None:
             self.upstream.release(connection)
 
@@ -91,8 +94,12 @@ class Attempt:
             self.computing = True
 
     def on_response(self, status: int, headers: Headers, body: bytes) -> None:
-        now = self.upstream.clock()
-        self._end(now, answered=True)
+        upstream, connection = self.upstream, self._connection
+        now = upstream.clock()
+        self._over, self._connection = True, None
+        upstream.end(self, now, answered=True)
+        assert connection is not None
+        upstream.release(connection)
         self._owner.answered(self, status, headers, body, now)
 
     def on_lost(self, reason: str, started: bool) -> None:

@@ -121,6 +121,8 @@ class CacheTrip:
         if not self._leads:
             flights.leave(key, forwarding)
             return
+        if flights.alone(key):
+            return
         answer = self._answer
         match landing(outcome, answer is not None):
             case Landing.SHARE:

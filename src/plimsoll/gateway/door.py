@@ -6,6 +6,7 @@ what is late → the cache → a replica, or hold it. `Forwarding` carries a req
 """
 
 import asyncio
+from functools import partial
 from random import Random
 from time import monotonic, time
 
@@ -15,7 +16,7 @@ from plimsoll.core.errors import (
     RequestError,
     Throttled,
 )
-from plimsoll.core.ids import new_request_id, request_id_from
+from plimsoll.core.ids import new_request_id_bytes, request_id_from
 from plimsoll.core.outcome import Outcome
 from plimsoll.core.snapshot import ServiceReport, ServiceView, Snapshot
 from plimsoll.gateway.asked import read_head
@@ -33,8 +34,11 @@ from plimsoll.gateway.tenants import Directory, KeysPending
 from plimsoll.gateway.tries import Tries
 from plimsoll.gateway.usage import tokens_in
 from plimsoll.telemetry.audit import AuditLog
+from plimsoll.telemetry.metrics import Cell
 from plimsoll.wire.http1 import Burst, Exchange
 from plimsoll.wire.status import refusal
+
+_MOST_PATHS, _LONGEST_PATH = 1024, 256  # remembered; full, the memory starts anew, so that no client can fill it
 
 
 class Door:
@@ -47,6 +51,8 @@ class Door:
         self.now = monotonic  # uvloop's own clock moves in steps of a millisecond
         self._table = RoutingTable(Snapshot(0))
         self._services: dict[str, Service] = {}
+        self._found: dict[str, Service] = {}
+        self._tenants_cells: dict[str, dict[Outcome, Cell]] = {}
         self._records: dict[str, ServiceRecord] = {}
         self.burst = Burst()  # one for both sides: what a turn sends to clients and replicas leaves together
         self._clockwork = Clockwork(self, record.lag)
@@ -67,7 +73,9 @@ class Door:
         """A new snapshot takes effect. Requests under way are unharmed; what was held is tried at once."""
         for gone in self.tenants.take(snapshot):  # first: a snapshot that can't be taken changes nothing
             self._record.forget_tenant(gone)
+        self._tenants_cells.clear()
         self._table = RoutingTable(snapshot)
+        self._found.clear()
         self._gateways = snapshot.limits.gateways
         known, self._services = self._services, {}
         p99_s = {view.name: view.target_s for view in snapshot.services}
@@ -127,16 +135,28 @@ class Door:
     def on_request(self, exchange: Exchange) -> None:
         view = None
         try:
-            view = self._table.find(exchange.path, exchange.headers)
-            if view is None:
-                self._page(exchange)
-            else:
-                self._forward(exchange, self._services[view.name])
+            service = self._found.get(exchange.path)
+            if service is None:
+                view = self._table.find(exchange.path, exchange.headers)
+                if view is None:
+                    self._page(exchange)
+                    return
+                service = self._services[view.name]
+                self._remember(exchange.path, service)
+            view = service.view
+            self._forward(exchange, service)
         except RequestError as error:
             self._refuse_at_door(exchange, error, view)
         except Exception as error:  # a bug of ours must cost one request, not the connection or the gateway
             self._refuse_at_door(exchange, ModelFailed(f"internal error: {type(error).__name__}: {error}"), view)
             self._loop.call_exception_handler({"message": "request failed", "exception": error})
+
+    def _remember(self, path: str, service: Service) -> None:
+        """Where a path leads, as long as no host has a say in it and until the next snapshot: saves 0.5 us."""
+        if not self._table.by_host and len(path) <= _LONGEST_PATH:
+            if len(self._found) >= _MOST_PATHS:
+                self._found.clear()
+            self._found[path] = service
 
     def on_gone(self, exchange: Exchange) -> None:
         if isinstance(exchange.context, Forwarding):
@@ -158,7 +178,7 @@ class Door:
             self,
             exchange,
             service,
-            (request_id or new_request_id(self._getrandbits)).encode(),
+            request_id or new_request_id_bytes(self._getrandbits),
             deadline,
             None if left_s is None else arrived + left_s,
         )
@@ -183,7 +203,7 @@ class Door:
             forwarding.tenant_name = "" if tenant is None else tenant.name
             self.tenants.permit(tenant, service.view)
         except KeysPending as pending:
-            pending.future.add_done_callback(lambda _: self._identify_again(forwarding, priority))
+            pending.future.add_done_callback(partial(self._identify_again, forwarding, priority))
             return
         except RequestError as error:
             forwarding.refuse(error)
@@ -197,12 +217,13 @@ class Door:
             forwarding.tenant = tenant
             forwarding.hop_lines = tenant.hop_lines
             most = tenant.max_priority
-        priority = min(priority, most)
+        if priority > most:
+            priority = most
         if priority:
             forwarding.hop_lines += b"plimsoll-priority: %d\r\n" % priority
         self._admitted(forwarding, now)
 
-    def _identify_again(self, forwarding: Forwarding, priority: int) -> None:
+    def _identify_again(self, forwarding: Forwarding, priority: int, _: object) -> None:
         if not forwarding.ended:
             self._identify(forwarding, priority, self.now())
 
@@ -245,7 +266,7 @@ class Door:
         return self._new_id() if known is None else known.encode()
 
     def _new_id(self) -> bytes:
-        return new_request_id(self._getrandbits).encode()
+        return new_request_id_bytes(self._getrandbits)
 
     # --- forwarding.Host --------------------------------------------------------------------------------------------
 
@@ -267,6 +288,13 @@ class Door:
             headers += b"plimsoll-revision: %b\r\n" % revision.encode()
         exchange.respond(status, headers + door_lines(error.outcome, request_id), body)
         return status
+
+    def _cells_of(self, tenant: str) -> dict[Outcome, Cell] | None:
+        """A tenant's counters, remembered until the next snapshot. None: it is gone, and its series ended."""
+        if self.tenants.get(tenant) is None:
+            return None
+        cells = self._tenants_cells[tenant] = self._record.tenant(tenant)
+        return cells
 
     def retried(self, service: Service) -> None:
         record = self._records.get(service.view.name)
@@ -301,8 +329,10 @@ class Door:
         if tenant is not None:
             body = forwarding.body  # of what was computed: answers from the cache and fixed ones cost no tokens
             tenant.quota.ended(now, tokens_in(body) if body and tenant.quota.tokens is not None else 0.0)
-        if forwarding.tenant_name and self.tenants.get(forwarding.tenant_name) is not None:  # else its series ended
-            self._record.tenant(forwarding.tenant_name)[outcome].value += 1
+        if forwarding.tenant_name:
+            cells = self._tenants_cells.get(forwarding.tenant_name) or self._cells_of(forwarding.tenant_name)
+            if cells is not None:
+                cells[outcome].value += 1
         if self.audit is not None:
             self.audit.note(
                 forwarding.request_id.decode(),

@@ -29,6 +29,15 @@ class Forwarding(Tries):
         "_fallbacks", "admitted", "client_until", "held_s", "holding_since", "slot", "status", "tenant_name", "trip",
     )  # fmt: skip
 
+    tenant_name: str
+    admitted: bool  # known who asks, within its quota: before that no fallback answers either
+    trip: CacheTrip | None
+    slot: int
+    held_s: float
+    holding_since: float | None
+    status: int  # of the answer that was sent
+    _fallbacks: Fallbacks | None
+
     def __init__(
         self,
         door: Host,
@@ -38,16 +47,22 @@ class Forwarding(Tries):
         deadline: float,
         client_until: float | None,
     ) -> None:
-        super().__init__(door, exchange, service, request_id, deadline)
-        self.client_until = client_until  # the deadline that its client named
+        self._door = door
+        self.exchange = exchange
+        self.service = self.target = service
+        self.request_id = request_id
+        self.deadline = deadline
+        self.revision = service.revision
+        self.tenant = self.session = self.trip = self._fallbacks = None
+        self.hop_lines = self.body = b""
+        self.since = exchange.arrived
+        self.ended = self.admitted = self._alone = False
+        self._sent = self.slot = self.status = 0
+        self.sent_at = self.held_s = 0.0
+        self._attempts = []
+        self._lost_from = self._failed = self._head = self.holding_since = None
         self.tenant_name = ""
-        self.admitted = False  # known who asks, within its quota: before that no fallback answers either
-        self.trip: CacheTrip | None = None
-        self.slot = 0
-        self.held_s = 0.0
-        self.holding_since: float | None = None
-        self.status = 0  # of the answer that was sent
-        self._fallbacks: Fallbacks | None = None
+        self.client_until = client_until  # the deadline that its client named
 
     def now(self) -> float:
         return self._door.now()
@@ -57,7 +72,7 @@ class Forwarding(Tries):
     def dispatch(self, now: float) -> None:
         """To a replica; else to the fallback, or held. Refused where the best replica's queue is too long already."""
         target = self.target
-        if target.quarantine and self.convicted(now):
+        if target.quarantine.known and self.convicted(now):
             return
         chosen = target.fleet.route(now, self.since, self.deadline, self.session)
         if chosen is None:

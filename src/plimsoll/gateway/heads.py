@@ -72,6 +72,13 @@ _answers = _Lines(_NOT_ANSWERED, None)
 def request_head(exchange: Exchange, request_id: bytes, hop_lines: bytes, credentials: bool, path: str) -> bytes:
     """The head for the replica, but for the time that is left. `credentials`: the client's proved a tenant, and end
     here; `hop_lines`: what we say of it instead."""
+    headers = exchange.headers
+    if credentials:
+        headers = [header for header in headers if header[0] not in _CREDENTIALS]
+    try:
+        lines = b"".join(map(_requests.__getitem__, headers))  # as `request_lines` has it
+    except _Nominating:
+        lines = request_lines(headers)
     target = f"{path}?{exchange.query}" if exchange.query else path
     return b"%b %b HTTP/1.1\r\nhost: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b" % (
         exchange.method.encode(),
@@ -80,7 +87,7 @@ def request_head(exchange: Exchange, request_id: bytes, hop_lines: bytes, creden
         len(exchange.body),
         request_id,
         hop_lines,
-        request_lines(_without_credentials(exchange.headers) if credentials else exchange.headers),
+        lines,
     )
 
 
@@ -99,10 +106,6 @@ def request_lines(headers: Headers) -> bytes:
         return b"".join(map(_requests.__getitem__, headers))
     except _Nominating:
         return b"".join(map(_requests.__getitem__, _without_nominated(headers)))
-
-
-def _without_credentials(headers: Headers) -> Headers:
-    return [header for header in headers if header[0] not in _CREDENTIALS]
 
 
 def read_answer(headers: Headers) -> tuple[bytes, bytes | None, bytes, bytes]:

@@ -47,10 +47,12 @@ class ServiceRecord:
         return gone
 
     def ended(self, outcome: Outcome, total_s: float, now: float, revision: str) -> None:
-        (self.by_revision.get(revision) or self._metrics).ended(outcome, total_s)
+        metrics = self.by_revision.get(revision) or self._metrics
+        metrics.outcomes[outcome].value += 1
         self._counts.observe(outcome, now)
         self.ended_total += 1
         if outcome in ANSWERED:  # refusals take no time: counted as well, they would flatter an overload's tail
+            metrics.observe(total_s)
             self._sketch.observe(total_s, now)
 
     def retried(self) -> None:

@@ -52,6 +52,7 @@ class Service:
     def update(self, view: ServiceView, p99_s: Mapping[str, float | None] = _NOTHING) -> None:
         self.view = view
         self.name = view.name
+        self.revision = view.revision
         self.timeout_s = view.timeout_s
         self.timing = FallbackTiming(
             view.name, view.fallback, timeout_s=view.timeout_s, grace_s=self._settings.grace_s, p99_s=p99_s

@@ -21,6 +21,7 @@ class RoutingTable:
         self.services: dict[str, ServiceView] = {service.name: service for service in snapshot.services}
         self.clashes: list[str] = []
         self._by_path: dict[str, ServiceView] = {}
+        self.by_host = any(route.host is not None for service in snapshot.services for route in service.routes)
         self._by_host: dict[tuple[str, str], ServiceView] = {}
         for service in snapshot.services:
             for route in service.routes:

@@ -75,16 +75,6 @@ class Upstream:
     def outstanding(self) -> int:
         return self.load.outstanding
 
-    def begin(self, attempt: "Attempt", now: float) -> None:
-        load = self.load
-        if self.watched:
-            attempt.expected_s = load.expected_s(now)
-        load.sent(now)
-
-    def sent(self, attempt: "Attempt", deadline: float, now: float) -> None:
-        if self.watched:
-            self.overdue.sent(attempt, attempt.expected_s, now, deadline)
-
     def end(self, attempt: "Attempt", now: float, *, answered: bool = False) -> None:
         self.load.ended(now, now - attempt.sent_at if answered else None)
         if self.watched or len(self.overdue):  # it may have been watched when this one was sent
@@ -95,25 +85,25 @@ class Upstream:
 
         One that never says how busy it is (another server than ours) gets a bound that finds itself."""
         if load:
-            self._report(load, now)
+            if load == self._load[0] or self._read(load):
+                _, wait_s, item_s = self._load
+                self.load.report(wait_s, item_s, now)
             self.limit = None
             return
         if self.limit is None:
             self.limit = ConcurrencyLimit()
         self.limit.observe(seconds, self.outstanding + 1, outcome not in _OVERLOADED, now)
 
-    def _report(self, load: bytes, now: float) -> None:
-        """Of ORCA's text form the end: what a newcomer would wait, and what one more item costs."""
-        raw, wait_s, item_s = self._load
-        if load != raw:
-            _, _, values = load.partition(b"named_metrics.wait_ms=")
-            wait, _, item = values.partition(b",named_metrics.item_ms=")
-            try:
-                wait_s, item_s = float(wait) / 1000, float(item) / 1000
-            except ValueError:
-                return  # another server's
-            self._load = (load, wait_s, item_s)
-        self.load.report(wait_s, item_s, now)
+    def _read(self, load: bytes) -> bool:
+        """Of ORCA's text form the end: what a newcomer would wait, and what one more item costs. False: it is another
+        server's, and says neither."""
+        _, _, values = load.partition(b"named_metrics.wait_ms=")
+        wait, _, item = values.partition(b",named_metrics.item_ms=")
+        try:
+            self._load = (load, float(wait) / 1000, float(item) / 1000)
+        except ValueError:
+            return False
+        return True
 
     # --- signs of life ----------------------------------------------------------------------------------------------
 

@@ -88,20 +88,20 @@ class ReplicaMetrics:
 class GatewayServiceMetrics:
     """A gateway's cells for one service, looked up once and kept with its route."""
 
-    __slots__ = ("_observe", "hedges", "held", "in_flight", "outcomes", "retries")
+    __slots__ = ("hedges", "held", "in_flight", "observe", "outcomes", "retries")
 
     def __init__(
         self, service: str, revision: str, both: _Requests, retries: Cell, hedges: Cell, held: Cell, in_flight: Cell
     ) -> None:
         self.outcomes = {outcome: both.total.labels(service, revision, str(outcome)) for outcome in Outcome}
-        self._observe = both.seconds.labels(service, revision).observe
+        self.observe = both.seconds.labels(service, revision).observe  # seconds, of answers alone
         self.retries, self.hedges, self.held, self.in_flight = retries, hedges, held, in_flight
 
     def ended(self, outcome: Outcome, total_s: float) -> None:
         """One request ended."""
         self.outcomes[outcome].value += 1
         if outcome in ANSWERED:
-            self._observe(total_s)
+            self.observe(total_s)
 
 
 class CacheMetrics:

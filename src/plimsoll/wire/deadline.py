@@ -33,4 +33,4 @@ def time_left(name: bytes, value: bytes) -> float:
 
 def encode_time_left(seconds: float) -> bytes:
     """The header line for the next hop; microseconds are kept, and what has passed is 0."""
-    return b"plimsoll-deadline-ms: %.3f\r\n" % (max(seconds, 0.0) * 1000)
+    return b"plimsoll-deadline-ms: %.3f\r\n" % (seconds * 1000 if seconds > 0.0 else 0.0)

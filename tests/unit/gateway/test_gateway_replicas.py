@@ -27,23 +27,6 @@ def test_the_less_loaded_of_two():
     assert picked["b"] > picked["c"] > 0
 
 
-def test_the_order_of_preference():
-    service = service_of("a", "b", "c")
-    a, b, c = service.fleet.ready
-    assert {service.fleet.pick(0.0, other_than=a) for _ in range(50)} == {b, c}
-    b.reach.avoid_until = 10.0
-    assert {service.fleet.pick(5.0, other_than=a) for _ in range(20)} == {c}
-    c.reach.avoid_until = 10.0
-    assert {service.fleet.pick(5.0, other_than=a) for _ in range(50)} == {b, c}  # better than nobody
-    b.reach.down_until = c.reach.down_until = 10.0
-    assert service.fleet.pick(5.0, other_than=a) is a  # the one that lost it, where nobody else can be reached
-    a.reach.down_until = 10.0
-    assert service.fleet.pick(5.0, other_than=a) is None
-    assert service.fleet.pick(5.0) is None
-    assert not service.fleet.reachable(5.0)
-    assert {service.fleet.pick(10.0) for _ in range(50)} == {a, b, c}
-
-
 def test_two_choices_of_outstanding_work_fill_idle_replicas(play):
     async def main():
         async with GatewayHost() as host:

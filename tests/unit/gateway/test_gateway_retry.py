@@ -128,7 +128,7 @@ def test_second_death_while_computing_alone_is_its_own_doing(play):
             assert sum(len(replica.requests) for replica in replicas) == 2  # nobody saw it
             assert (await host.post(body=b'"fine"')).status == 200
             service = host.service()
-            service.quarantine._until = dict.fromkeys(service.quarantine._until, 0.0)  # a minute later
+            service.quarantine.known = dict.fromkeys(service.quarantine.known, 0.0)  # a minute later
             for replica in replicas:
                 replica.script = ok
             assert (await host.post(body=b'"poison"')).status == 200

@@ -7,11 +7,12 @@ from plimsoll.ports.cache_store import Entry
 
 
 class MemoryStore:
-    __slots__ = ("_lru", "wanted_bytes")
+    __slots__ = ("_lru", "kept", "wanted_bytes")
 
     def __init__(self, max_bytes: int) -> None:
         self.wanted_bytes = max_bytes  # what its service asked for; it may have to do with less
         self._lru: Lru[bytes, Entry] = Lru(max_bytes)
+        self.kept = self._lru.get  # what is there, without a callback
 
     def get(self, key: bytes, now: float, then: Callable[[Entry | None], None]) -> None:
         then(self._lru.get(key, now))

@@ -58,6 +58,14 @@ class SingleFlight(Generic[_Key, _Waiter]):
         flight[waiter] = None
         return next(iter(flight)) == waiter  # a leader that joins again still leads
 
+    def alone(self, key: _Key) -> bool:
+        """Nobody follows the leader, who has ended: the flight is over then, whatever became of it."""
+        flight = self._flights.get(key)
+        if flight is None or len(flight) > 1:
+            return False
+        del self._flights[key]
+        return True
+
     def done(self, key: _Key) -> list[_Waiter]:
         """The flight has landed: its followers, in order of coming, none of them waiting any more."""
         flight = self._flights.pop(key, None)

@@ -58,7 +58,9 @@ class Lru(Generic[_Key, _Entry]):
 
     def put(self, key: _Key, entry: _Entry, now: float) -> bool:
         """False where it is too large or over already; what was there under `key` is gone in any case."""
-        self.discard(key)
+        before = self._entries.pop(key, None)
+        if before is not None:
+            self.bytes -= before.size
         size = entry.size
         if size > self.max_bytes * LARGEST_SHARE or now >= entry.until:
             return False

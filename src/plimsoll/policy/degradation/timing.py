@@ -35,7 +35,8 @@ class FallbackTiming:
 
     def until(self, since: float, deadline: float) -> float:
         """When the service that was asked has had its time. `since`: it got the request then."""
-        return _at_least_half(deadline + self.patience_s, since, deadline)
+        patience_s = self.patience_s  # `_at_least_half`, written out: each request asks
+        return deadline + (patience_s if patience_s >= 0.0 else max(patience_s, (since - deadline) / 2))
 
     def until_with(self, steps: Iterable[FallbackView], since: float, deadline: float) -> float:
         """The same for who got it `since` then, with these steps left after it."""

@@ -51,6 +51,7 @@ class Overloaded(NamedTuple):
 
 _Replica = TypeVar("_Replica", bound=Replica)
 _FULL = Overloaded("as many requests as its replicas can take are under way", 1.0)
+_first_is_better = LeastWait.first_is_better
 _LATE = "every replica's queue is longer than its budget"
 
 
@@ -126,8 +127,15 @@ class Fleet(Generic[_Replica]):
             # Nearly always: two, and nothing against either of them. The others needn't be looked at.
             first, second = divmod(int(self._random() * (count * (count - 1))), count - 1)
             one, two = ready[first], ready[second + 1 if second >= first else second]
-            if _is_well(one, now) and _is_well(two, now):
-                return one if LeastWait.first_is_better(one.load, two.load, now) else two
+            if (
+                one.reach.well_from <= now
+                and two.reach.well_from <= now
+                and (now < one.overdue.calm_until or not one.overdue.suspect(now))
+                and (now < two.overdue.calm_until or not two.overdue.suspect(now))
+                and (one.limit is None or _has_room(one))
+                and (two.limit is None or _has_room(two))
+            ):
+                return one if _first_is_better(one.load, two.load, now) else two
         others = self._reachable(ready, now, other_than) or self._reachable(self.draining, now, other_than)
         if not others:
             if other_than is not None and other_than.reach.down_until <= now:
@@ -194,11 +202,7 @@ class Fleet(Generic[_Replica]):
 
 def _is_well(replica: Replica, now: float) -> bool:
     """It lets us connect, lost nothing lately, owes no answer that is overdue, and has room."""
-    reach = replica.reach
-    if reach.down_until > now or reach.avoid_until > now or replica.overdue.suspect(now):
-        return False
-    limit = replica.limit
-    return limit is None or limit.admits(replica.load.outstanding)
+    return replica.reach.well_from <= now and not replica.overdue.suspect(now) and _has_room(replica)
 
 
 def _has_room(replica: Replica) -> bool:

@@ -29,7 +29,7 @@ class Overdue(Generic[Token]):
     where it passed the last one and fell silent again on its trial. Only a request that it answers begins anew.
     """
 
-    __slots__ = ("_answered_at", "_due", "_late", "_next", "_probe_after_s", "_probe_at", "_state",
+    __slots__ = ("_answered_at", "_due", "_late", "_next", "_probe_after_s", "_probe_at", "_state", "calm_until",
                  "factor", "floor_s", "probe_s")  # fmt: skip
 
     def __init__(self, *, factor: float = _FACTOR, floor_s: float = _FLOOR_S, probe_s: float = _PROBE_S) -> None:
@@ -39,6 +39,7 @@ class Overdue(Generic[Token]):
         self._due: dict[Token, float] = {}  # all that are out; inf: has been found overdue
         self._late: list[Token] = []  # overdue and not told yet
         self._next = inf  # no request is due before
+        self.calm_until = inf  # it is not suspect before: a host with little time looks at this first
         self._answered_at = -inf
         self._state = _WELL
         self._probe_at = 0.0
@@ -61,6 +62,8 @@ class Overdue(Generic[Token]):
         self._due[token] = due
         if due < self._next:
             self._next = due
+            if due < self.calm_until:
+                self.calm_until = due
 
     def ended(self, token: Token, now: float, *, answered: bool = True) -> None:
         """`answered`: by this replica, whatever it said. False: cancelled, expired here, lost, or won by another."""
@@ -70,6 +73,7 @@ class Overdue(Generic[Token]):
             if self._state:
                 self._state = _WELL
                 self._probe_after_s = self.probe_s
+                self.calm_until = self._next
         elif now >= due:
             self._accuse(due, now)
         if due == inf and token in self._late:
@@ -103,12 +107,15 @@ class Overdue(Generic[Token]):
             due[token] = inf
         self._late += late
         self._next = min(due.values(), default=inf)
+        if self._state == _WELL:
+            self.calm_until = self._next
 
     def _accuse(self, due: float, now: float) -> None:
         if due < self._answered_at:
             return  # it has shown life since: that request is late, the replica isn't frozen
         if self._state != _SUSPECT:
             self._state = _SUSPECT
+            self.calm_until = -inf
             self._probe_at = now + self._probe_after_s
 
     # --- signs of life ----------------------------------------------------------------------------------------------

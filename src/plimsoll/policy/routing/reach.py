@@ -13,17 +13,19 @@ _DOWN_FIRST_S, _DOWN_LONGEST_S = 0.05, 1.0
 class Reach:
     """One for each replica. Times are seconds of the host's monotonic clock."""
 
-    __slots__ = ("_pause_s", "avoid_until", "down_until")
+    __slots__ = ("_pause_s", "avoid_until", "down_until", "well_from")
 
     def __init__(self) -> None:
         self.avoid_until = 0.0  # others go first
         self.down_until = 0.0  # nobody asks it
+        self.well_from = 0.0  # the later of the two: one look instead of two
         self._pause_s = 0.0
 
     def lost(self, now: float) -> bool:
         """It lost a request. True: the first in a while, which is news."""
         news = self.avoid_until <= now
         self.avoid_until = now + _AVOID_S
+        self._settle()
         return news
 
     def unreachable(self, now: float) -> bool:
@@ -31,14 +33,20 @@ class Reach:
         news = not self._pause_s
         self._pause_s = min(self._pause_s * 2, _DOWN_LONGEST_S) or _DOWN_FIRST_S
         self.down_until = now + self._pause_s
+        self._settle()
         return news
 
     def reached(self) -> bool:
         """It let us connect. True: an outage ends."""
         news = self._pause_s > 0.0
         self._pause_s = self.down_until = 0.0
+        self._settle()
         return news
 
     def renewed(self) -> None:
         """The controller speaks of it anew: worth a try at once. Its next failure is still the outage's."""
         self.down_until = 0.0
+        self._settle()
+
+    def _settle(self) -> None:
+        self.well_from = max(self.avoid_until, self.down_until)

@@ -81,6 +81,7 @@ class Engine:
         self._pump_due = False
         self._wake: asyncio.TimerHandle | None = None
         self._stopped: RequestError | None = None
+        self._stalled_at = float("-inf")
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
         runner.on_done = self._done
         runner.on_free = self._pump
@@ -162,6 +163,11 @@ class Engine:
         else:
             self.stop(ReplicaLost(reason, retry_after_s=1))
             self._on_hang(reason)
+
+    def stalled(self) -> None:
+        """The whole process stood still a moment ago: how long the batch under way takes says nothing of the model. A
+        replica that knew little of it would refuse everybody for a while."""
+        self._stalled_at = self._now()
 
     def stop(self, error: RequestError) -> None:
         """From now on every request ends with `error`, the queued ones at once."""
@@ -248,8 +254,9 @@ class Engine:
 
     def _teach(self, batch: _Batch, results: list[Outputs | Exception], seconds: float) -> None:
         size = batch.items
-        self.learned.observe(size, seconds)
-        self.queue.ran(seconds, batch.predicted_s)
+        if batch.started > self._stalled_at:
+            self.learned.observe(size, seconds)
+            self.queue.ran(seconds, batch.predicted_s)
         self.on_batch(size, seconds)
         finish, started = self._finish, batch.started
         for request, result in zip(batch.requests, results, strict=True):

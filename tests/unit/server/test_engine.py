@@ -246,3 +246,23 @@ def test_a_hang_that_can_be_replaced_keeps_the_queue():
         assert world.endings["r1"].outputs is not None
 
     asyncio.run(play())
+
+
+def test_a_process_that_stood_still_learns_nothing_from_that():
+    async def play():
+        world = World(can_replace=False)
+        world.submit(1, 0, 60.0, False)
+        await asyncio.sleep(0)
+        world.now += 1.0  # SIGSTOP, SIGCONT
+        world.engine.stalled()
+        world.runner.took_s = 1.0
+        world.runner.done("ok")
+        assert world.engine.learned.estimate.samples == 0
+        world.now += 0.01
+        world.submit(1, 0, 60.0, False)
+        await asyncio.sleep(0)
+        world.runner.took_s = 0.01
+        world.runner.done("ok")
+        assert world.engine.learned.estimate.predict(1) < 0.02
+
+    asyncio.run(play())

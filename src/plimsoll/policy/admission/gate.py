@@ -79,13 +79,14 @@ class AdmissionGate:
         if budget_s == inf:
             return None
         settings = self.settings
-        margin_s = settings.margin_sd * service_time.sd_s + settings.overhead_s + 2.0 * lag_s
+        least_s = settings.margin_sd * service_time.sd_s + settings.overhead_s
+        margin_s = least_s + 2.0 * lag_s
         # With nobody before it there is nothing to mispredict but its own batch.
         allowed_s = settings.share * budget_s if in_flight else budget_s
         late_s = now + finish_s + margin_s - request.arrived - allowed_s
         if late_s <= 0.0 or probe:
             return None
-        if service_time.predict(request.size) + margin_s > budget_s:
+        if service_time.predict(request.size) + least_s > budget_s:
             return self._never
         return self._late[min(int(late_s), 59)]
 

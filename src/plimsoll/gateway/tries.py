@@ -6,6 +6,7 @@ held, without a word about it.
 """
 
 import logging
+from abc import ABC, abstractmethod
 from hashlib import blake2b
 
 from plimsoll.core.errors import Expired, ReplicaLost, RequestError
@@ -28,7 +29,7 @@ _OK = Outcome.OK  # looking it up in its class costs 55 ns
 _OUTCOMES: dict[bytes | None, Outcome] = {outcome.value.encode(): outcome for outcome in Outcome}
 
 
-class Tries:
+class Tries(ABC):
     """The part of `Forwarding` that deals with replicas; the rest of it is what they lead to. `service`: the one that
     was asked. `target`: whose replicas are tried, another one only as its fallback."""
 
@@ -62,19 +63,19 @@ class Tries:
 
     # --- what they lead to: Forwarding's ----------------------------------------------------------------------------
 
-    def answer(self, answer: Answer) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def answer(self, answer: Answer) -> None: ...
 
+    @abstractmethod
     def fail(self, failure: Failure) -> None:
         """No replica of the target will give an answer."""
-        raise NotImplementedError
 
-    def refuse(self, error: RequestError) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def refuse(self, error: RequestError) -> None: ...
 
+    @abstractmethod
     def stranded(self, now: float) -> None:
         """None of them can be reached."""
-        raise NotImplementedError
 
     # --- the way in -------------------------------------------------------------------------------------------------
 

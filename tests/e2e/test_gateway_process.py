@@ -133,7 +133,7 @@ def test_a_replica_killed_under_load_fails_no_request():
     play(main)
 
 
-def test_a_stopped_replica_costs_only_what_it_has_in_hand():
+def test_what_a_stopped_replica_has_in_hand_is_answered_by_another():
     async def main():
         async with Stage() as stage:
             stage.publish(timeout_s=0.5)
@@ -148,8 +148,9 @@ def test_a_stopped_replica_costs_only_what_it_has_in_hand():
             stop.set()
             outcomes = await loading
             assert outcomes.keys() <= {"ok", "expired"}
-            # In hand when it stopped, and then one try a second while all 8 connections are at the other replica.
-            assert 0 < outcomes["expired"] <= 16, outcomes
+            # Eight were in hand when it stopped. They are overdue after some 20 ms and go to the other one; nobody else
+            # is sent there until it has shown life.
+            assert outcomes["expired"] <= 2, outcomes
             assert outcomes["ok"] > 100
             assert await stage.counted() == outcomes
             assert (await stage.ask()).status == 200

@@ -59,6 +59,7 @@ _STRINGS = frozenset("OUST")  # numpy's kinds: objects, str, bytes, variable-wid
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
 
 _PATH = re.compile(r"(?P<text>.*?)(?: - at `\$(?P<path>.*)`)?\Z", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -72,7 +73,8 @@ def explain(error: Exception, root: str = "") -> str:
     text, path = (match["text"], match["path"] or "") if match else (str(error), "")
     place = f"{root}{path}".lstrip(".") or "body"
     text = text.replace("`", "")
-    return f"{place}: {text[:1].lower()}{text[1:]}" if isinstance(error, msgspec.ValidationError) else text
+    told = f"{place}: {text[:1].lower()}{text[1:]}" if isinstance(error, msgspec.ValidationError) else text
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], told)  # a client's key may hold a line's end
 
 
 def datatype_of(array: Array) -> str | None:

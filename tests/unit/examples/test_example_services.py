@@ -13,6 +13,7 @@ from plimsoll.spec import load_file
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 SERVICES = sorted(EXAMPLES.glob("*/*.yaml"))
+EACH = [(file, service.name) for file in SERVICES for service in load_file(file)]
 
 
 @pytest.fixture(scope="session")
@@ -30,13 +31,14 @@ def train(folder, *options):
 
 def test_there_are_services():
     assert [file.relative_to(EXAMPLES).as_posix() for file in SERVICES] == [
-        "digits/service.yaml", "sentiment/service.yaml", "two-models/digits.yaml", "two-models/sentiment.yaml",
+        "digits/service.yaml", "sentiment/service.yaml", "tenants/service.yaml", "two-models/digits.yaml",
+        "two-models/sentiment.yaml",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("file", SERVICES, ids=lambda file: f"{file.parent.name}/{file.stem}")
-def test_the_request_gets_the_expected_answer(file, request):
-    [service] = load_file(file)
+@pytest.mark.parametrize(("file", "name"), EACH, ids=[f"{file.parent.name}/{name}" for file, name in EACH])
+def test_the_request_gets_the_expected_answer(file, name, request):
+    (service,) = (service for service in load_file(file) if service.name == name)
     path = (file.parent / service.spec.model.path).resolve()
     if path.suffix == ".onnx":
         path = request.getfixturevalue("digits")

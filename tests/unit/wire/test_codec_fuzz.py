@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -104,6 +104,7 @@ def test_arbitrary_bytes(codec, body):
 
 
 @settings(max_examples=150, deadline=None)
+@example(body=b'{"instances": [{"\\n": null}]}')
 @given(body=BODIES)
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
 def test_json_that_is_nearly_right(codec, body):

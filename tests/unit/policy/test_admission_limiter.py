@@ -78,3 +78,13 @@ def test_times_that_vary_by_nature_are_no_queue(draw, seed):
         limit.observe(draw(random), min(64, limit.limit), True, turn * 0.1)
         smallest = min(smallest, limit.limit)
     assert smallest >= 20, f"seed {seed}"
+
+
+def test_a_fast_servers_ripple_is_no_queue():
+    """Half a millisecond, three times that when a neighbour is busy: 32 callers must not be refused."""
+    random, limit = Random(1), ConcurrencyLimit()
+    for turn in range(500):
+        busy = random.choice([1, 1, 3])
+        for _ in range(32):
+            limit.observe(0.0005 * busy, 32, True, turn * 0.001)
+        assert limit.limit >= 128

@@ -20,6 +20,7 @@ class LimitSettings:
     least: int = 4
     most: int = 10_000
     tolerance: float = 2.0  # the newest round trip may be this much longer than the shortest before the limit shrinks
+    slack_s: float = 0.01  # what a round trip may be longer by at least: a millisecond's ripple is no queue
     answers: int = 32  # whose mean is one round trip
     window: int = 32  # round trips after which the shortest is looked for anew
     back_off: float = 0.9
@@ -84,7 +85,8 @@ class ConcurrencyLimit:
             return
         if self._seen == 1 or rtt_s < self._base_s:
             self._base_s = rtt_s
-        gradient = max(0.5, min(1.0, settings.tolerance * self._base_s / rtt_s))
+        allowed_s = max(settings.tolerance * self._base_s, self._base_s + settings.slack_s)
+        gradient = max(0.5, min(1.0, allowed_s / rtt_s))
         if gradient == 1.0 and in_flight < limit / 2:
             return  # the limit isn't what bounds it: nothing is learned about more
         self._limit = max(least, min(float(settings.most), limit * gradient + sqrt(limit)))

@@ -139,13 +139,6 @@ class Directory:
             found.append(self._leasing.degraded)
         return found
 
-    def rates(self) -> str:
-        """How tenants' rates hold over all gateways, for `status`."""
-        count = self._limits.gateways
-        if self._leasing is not None and self._leasing.degraded is None:
-            return "tenants' rates are leased from Redis"
-        return f"each of {count} gateways takes 1/{count} of tenants' rates" if count > 1 else ""
-
     def close(self) -> None:
         """Ends what runs beside it."""
         for keys in self._key_sets.values():

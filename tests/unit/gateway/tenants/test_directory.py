@@ -231,15 +231,12 @@ def test_a_reload_keeps_what_was_spent_and_ends_what_is_gone():
     with_directory(limited, body=body)
 
 
-def test_how_rates_are_shared_is_said():
+def test_without_redis_each_gateway_takes_its_share():
     limited = TenantView("shop", {"ci": DIGEST}, requests_per_s=8)
 
     def body(directory):
-        assert directory.rates() == "each of 4 gateways takes 1/4 of tenants' rates"
         quota = ask(directory, bearer(KEY)).quota
         assert [quota.admit(0.0) is None for _ in range(3)] == [True, True, False]
-        directory.take(Snapshot(2, SERVICES, (limited,)))
-        assert directory.rates() == ""
 
     with_directory(limited, body=body, limits=LimitsView(4))
 
@@ -334,7 +331,7 @@ def test_no_key_and_no_token_is_ever_told(caplog):
                 except RequestError as error:
                     told.extend((str(error), repr(error), repr(error.__cause__), repr(error.__context__)))
         told.extend(directory.problems())
-        told.extend((repr(directory), repr(directory._keys), repr(directory._tokens), repr(SHOP), directory.rates()))
+        told.extend((repr(directory), repr(directory._keys), repr(directory._tokens), repr(SHOP)))
         text = "\n".join(told + [JsonFormatter().format(record) for record in caplog.records])
         for said in sent:
             for part in said.split("."):

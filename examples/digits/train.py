@@ -16,8 +16,8 @@ HERE = Path(__file__).resolve().parent
 
 
 def train():
-    """(classifier, images to test with, their labels); the same every time: with one thread, for sums in another order
-    end in other bits."""
+    """(classifier, images to test with, their labels); the same every time, up to rounding: with one thread, for sums
+    in another order end in other bits."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     from sklearn.datasets import load_digits

@@ -121,7 +121,7 @@ def settle(
     if not replacement.replaces:
         state.replacement = None
         message = f"{start}rev {revision.number}   {state.ready(revision.id)}/{state.wanted} ready in {_shown(seconds)}"
-        if replacement.cause and seconds < _AT_ONCE_S:  # saved as it was before one that failed
+        if replacement.cause and replacement.served:
             message = f"{start}back to rev {revision.number}, which has served all the while"
         timeline.record(
             state.name,
@@ -156,9 +156,6 @@ def settle(
         seconds=round(seconds, 3),
         failed_requests=failures,
     )
-
-
-_AT_ONCE_S = 0.001  # nothing starts so fast: it was running
 
 
 def _shown(seconds: float) -> str:

@@ -17,13 +17,15 @@ _ENDS_BEFORE_FAILED = 4
 
 @dataclass(slots=True)
 class Replacement:
-    """A revision on its way to serving. `cause`: what the user did, "model.py changed"; "" for a first start."""
+    """A revision on its way to serving. `cause`: what the user did, "model.py changed"; "" for a first start.
+    `served`: its replicas were ready when it was asked for, as after undoing a change that failed."""
 
     revision: Revision
     started_at: float
     cause: str = ""
     replaces: tuple[int, ...] = ()  # numbers of the revisions that served when it began
     failures_before: int = 0
+    served: bool = False
     ready_at: float | None = None
     drained_at: float | None = None
 

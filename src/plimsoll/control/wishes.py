@@ -219,4 +219,5 @@ class Wishes:
         serving = {state.number(replica.revision) for replica in state.seen if replica.phase is ReplicaPhase.READY}
         replaces = tuple(sorted(serving - {state.newest.number, 0}))
         failures = self._reports.failures(state.name)
-        return Replacement(state.newest, self._clock.now(), cause, replaces, failures)
+        served = 0 < state.wanted <= state.ready(state.newest.id)
+        return Replacement(state.newest, self._clock.now(), cause, replaces, failures, served)

@@ -1,0 +1,73 @@
+"""What one replica does, learned by running it: `plimsoll profile` writes it, `plan` and the scaler start from it."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from plimsoll.core.errors import UserError
+from plimsoll.core.service_time import ServiceTime
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LogNormal:
+    """scipy's `lognorm(shape, loc, scale)`, seconds: loc + scale·exp(shape·N(0, 1)). What a single request takes where
+    no line fits it (`max_batch` 1)."""
+
+    shape: float
+    loc_s: float
+    scale_s: float
+
+    @property
+    def mean_s(self) -> float:
+        from math import exp
+
+        return self.loc_s + self.scale_s * exp(self.shape * self.shape / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """`a_s`, `c_s`: t(b) = a + c·b; `spread`: a batch's relative standard deviation. `overhead_s`: what a request
+    spends beside its batch (parsing, hops). `cold_s`, `cold_p90_s`: from asking for a replica to its first answer.
+    `cpu`: cores busy while a batch runs. `max_batch`: the largest seen to fit, None: no bound."""
+
+    a_s: float
+    c_s: float
+    spread: float = 0.2
+    overhead_s: float = 0.0
+    cold_s: float = 8.0
+    cold_p90_s: float | None = None
+    cpu: float = 1.0
+    memory_bytes: int = 0
+    max_batch: int | None = None
+    lognormal: LogNormal | None = None
+    name: str = ""
+    revision: str = ""
+    machine: str = ""
+
+    @property
+    def service_time(self) -> ServiceTime:
+        """As a policy sees it: learned from many batches."""
+        if self.lognormal is not None:
+            return ServiceTime(0.0, self.lognormal.mean_s, self.lognormal.mean_s * 0.3, 1000)
+        return ServiceTime(self.a_s, self.c_s, self.spread * (self.a_s + self.c_s), 1000)
+
+    def to_json(self) -> str:
+        return json.dumps({"plimsollProfile": VERSION, **asdict(self)}, indent=2) + "\n"
+
+
+def read_profile(text: str, name: str) -> Profile:
+    """Raises UserError that names the file, the key and the remedy."""
+    remedy = f"{name}: not a profile; make one with: plimsoll profile FILE"
+    try:
+        found: Any = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{remedy} ({error})") from error
+    if not isinstance(found, dict) or found.pop("plimsollProfile", None) != VERSION:
+        raise UserError(remedy)
+    lognormal = found.pop("lognormal", None)
+    try:
+        return Profile(**found, lognormal=LogNormal(**lognormal) if lognormal else None)
+    except TypeError as error:
+        raise UserError(f"{remedy} ({error})") from error

@@ -1,1 +1,1 @@
-"""A discrete-event world in virtual time that runs the live policies: `plimsoll plan` is made of it. See docs/plan.md."""
+"""A discrete-event world in virtual time that runs the live policies, for `plimsoll plan`. See docs/plan.md."""

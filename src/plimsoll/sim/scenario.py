@@ -10,7 +10,8 @@ from plimsoll.insight.traffic import Trace
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """`trace` as `sim.traffic.prepare` made it (sped up, scaled, sliced already). `seed`: of the times drawn."""
+    """`trace` as `sim.traffic.prepare` made it (sped up, scaled, sliced already). `seed`: of the times drawn:
+    `sim.traffic.chunks` gives them in order, in arrays; `sim.traffic.counts` the same requests in each step."""
 
     trace: Trace
     seed: int = 1

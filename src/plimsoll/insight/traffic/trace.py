@@ -26,6 +26,7 @@ _TIMES = ("timestamp", "time", "ts", "datetime", "arrival", "arrived_at")
 _COLUMNS = "timestamp; or seconds, requests_per_second[, interarrival_cv]; or period, count"
 _SHOWN = 60  # characters of what cannot be read
 _SECONDS_MAX = 1e11  # the year 5138; what is larger is a finer unit
+_EPOCH_LEAST = 1e8  # March 1973; a smaller number counts from the trace's own beginning
 _STEP_LEAST = 1e-3  # seconds
 
 
@@ -35,16 +36,24 @@ class TraceError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Either `rates` or `times` (seconds from the first, in order)."""
+    """Either `rates` or `times` (seconds from the first, in order).
+
+    `start`: the epoch second of second 0; None where the trace tells no dates. `sampled`: rates are means of periods,
+    as they were counted, so that whoever draws from them may interpolate. `lasts_s`: of `times`, where that is longer
+    than until the last of them.
+    """
 
     rates: Rates | None = None
     times: "array[float] | None" = None
+    start: float | None = None
+    sampled: bool = False
+    lasts_s: float | None = None
 
     @property
     def duration_s(self) -> float:
         if self.rates is not None:
             return self.rates.duration_s
-        return self.times[-1] if self.times else 0.0
+        return max(self.lasts_s or 0.0, self.times[-1] if self.times else 0.0)
 
     @property
     def requests(self) -> float:
@@ -72,7 +81,7 @@ def read_trace(lines: Iterable[str], name: str) -> Trace:
         raise TraceError(f"{name}:{first[0]} has none of the columns of a trace: {_COLUMNS}; found: {found}")
     times = array("d", sorted(_value(row, column, name, _time) for row in everything))
     start = times[0]
-    return Trace(times=array("d", (time - start for time in times)))
+    return Trace(times=array("d", (time - start for time in times)), start=_epoch(start))
 
 
 def _rates(rows: Iterable[Row], name: str) -> Trace:
@@ -98,7 +107,12 @@ def _in_use(segments: list[Segment], name: str) -> Trace:
     if not any(segment.rate for segment in segments):
         raise TraceError(f"{name} has no requests: every rate is 0")
     start = segments[0].start_s
-    return Trace(rates=Rates(Segment(s.start_s - start, s.end_s - start, s.rate, s.end_rate, s.cv) for s in segments))
+    rates = Rates(Segment(s.start_s - start, s.end_s - start, s.rate, s.end_rate, s.cv) for s in segments)
+    return Trace(rates=rates, start=_epoch(start), sampled=True)
+
+
+def _epoch(at_s: float) -> float | None:
+    return at_s if at_s >= _EPOCH_LEAST else None
 
 
 def _steps(times: list[tuple[float, int]], name: str) -> tuple[float, float]:

@@ -86,11 +86,13 @@ def prepare(
         raise UserError("the trace has no requests in this slice")
     changed = _faster(changed, speedup)
     factor = scale
+    if (mean_rate is not None or scale != 1) and changed.rates is None:
+        changed = Trace(rates=per_second(changed), start=changed.start)
     if mean_rate is not None:
-        if changed.duration_s <= 0:
-            raise UserError("the trace has a single moment: it has no mean rate")
         factor *= mean_rate * changed.duration_s / changed.requests
-    return Prepared(_scaled(changed, factor), seed, factor)
+    if factor != 1 and changed.rates is not None:
+        changed = Trace(rates=changed.rates.stretched(scale=factor), start=changed.start)
+    return Prepared(changed, seed, factor)
 
 
 def _faster(trace: Trace, speedup: float) -> Trace:
@@ -101,13 +103,6 @@ def _faster(trace: Trace, speedup: float) -> Trace:
     times = array("d")
     times.frombytes((np.asarray(trace.times) / speedup).tobytes())
     return Trace(times=times, start=trace.start, lasts_s=trace.duration_s / speedup)
-
-
-def _scaled(trace: Trace, factor: float) -> Trace:
-    if factor == 1:
-        return trace
-    rates = trace.rates if trace.rates is not None else per_second(trace)
-    return Trace(rates=rates.stretched(scale=factor), start=trace.start)
 
 
 def chunks(traffic: Traffic) -> Iterator[Times]:

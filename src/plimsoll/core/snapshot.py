@@ -10,6 +10,7 @@ from enum import StrEnum
 class EndpointState(StrEnum):
     READY = "ready"
     DRAINING = "draining"  # finishes what it has; new work only where nothing is ready
+    SPARE = "spare"  # kept ready for a rise; work only where nothing is ready, before those that drain
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,12 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class ServiceReport:
-    """One gateway's counts for one service over its last second, and its latency quantiles over the budget window."""
+    """One gateway's counts for one service over its last second, and its latency quantiles over the budget window.
+
+    For scaling, since the gateway began: `arrived` counts requests that wanted a replica (answers from a cache and what
+    a quota refused want none), `late` those that ended over the p99 budget or refused for want of capacity, and
+    `busy_s` adds up request-seconds inside the gateway: its growth over a time is the mean number of requests in it.
+    """
 
     service: str
     requests_per_s: float
@@ -166,14 +172,19 @@ class ServiceReport:
     p99_s: float | None = None
     in_flight: int = 0
     held: int = 0
+    arrived: int = 0
+    late: int = 0
+    busy_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayReport:
-    """Sent each second, and at once with the version when a snapshot has taken effect. `notes`: what is amiss there, a
-    line each, for people: the rate limits' Redis does not answer, a tenant's signing keys are old."""
+    """Sent each second, at once with the version when a snapshot has taken effect, and at once when a service's first
+    request finds no replica. `notes`: what is amiss there, a line each, for people: the rate limits' Redis does not
+    answer, a tenant's signing keys are old. `at`: the gateway's own monotonic clock, seconds; only differences count."""
 
     gateway: str
     version: int
     services: tuple[ServiceReport, ...] = field(default=())
     notes: tuple[str, ...] = ()
+    at: float = 0.0

@@ -6,6 +6,7 @@ what is late → the cache → a replica, or hold it. `Forwarding` carries a req
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from random import Random
 from time import monotonic, time
@@ -40,6 +41,8 @@ from plimsoll.wire.status import refusal
 
 _MOST_PATHS, _LONGEST_PATH = 1024, 256  # remembered; full, the memory starts anew, so that no client can fill it
 
+_SHORT_S = 1.0  # the controller hears at once of a request without a replica, and of more of them each second anyway
+
 
 class Door:
     def __init__(self, settings: GatewaySettings, record: Record, random: Random | None = None) -> None:
@@ -64,6 +67,7 @@ class Door:
         self._stores: CacheStores | None = None
         self._gateways = 1
         self.audit: AuditLog | None = None
+        self.on_short: Callable[[], None] = lambda: None  # sends the controller a report at once
 
     @property
     def services(self) -> dict[str, Service]:
@@ -184,6 +188,7 @@ class Door:
         )
         self.in_flight += 1
         service.in_flight += 1
+        service.since_s += arrived
         service.retries.record_request(now)
         if service.affinity is not None:
             forwarding.session = service.affinity.key(exchange.headers)
@@ -276,6 +281,12 @@ class Door:
     def watch(self, forwarding: Forwarding, until: float) -> None:
         self._clockwork.watch(forwarding, until)
 
+    def short(self, service: Service, now: float) -> None:
+        if now - service.told_at >= _SHORT_S:
+            service.told_at = now
+            # After this turn of the loop: then the request is held, or gone, and the report says so.
+            self._loop.call_soon(self.on_short)
+
     def hold(self, forwarding: Forwarding, now: float) -> None:
         self._clockwork.hold(forwarding, now)
 
@@ -313,6 +324,7 @@ class Door:
         self.in_flight -= 1
         service, exchange, tenant = forwarding.service, forwarding.exchange, forwarding.tenant
         service.in_flight -= 1
+        service.since_s = service.since_s - exchange.arrived if service.in_flight else 0.0  # no rounding piles up
         if forwarding.holding_since is not None:
             service.held.cancel(forwarding)
         self._wheel.remove(forwarding, forwarding.slot)
@@ -321,6 +333,7 @@ class Door:
         exchange.context = None
         now = self.now()
         total_s = now - exchange.arrived
+        service.busy_s += total_s
         record = self._records.get(service.view.name)
         if record is not None:
             record.ended(outcome, total_s, now, forwarding.revision)

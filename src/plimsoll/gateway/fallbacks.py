@@ -32,6 +32,8 @@ class Owner(Protocol):
 
     def turn_to(self, target: Service, upstream: Upstream, now: float, until: float) -> None: ...
 
+    def missed(self, target: Service, now: float) -> None: ...
+
     def answer(self, answer: Answer) -> None: ...
 
 
@@ -71,6 +73,8 @@ class Fallbacks:
         if target.quarantine and target.quarantine.holds(self._owner.digest(), now):
             return None
         chosen = target.fleet.route(now, now, self._owner.deadline)
+        if chosen is None:
+            self._owner.missed(target, now)
         return None if isinstance(chosen, Overloaded) else chosen
 
     def _until(self, target: Service, now: float) -> float:

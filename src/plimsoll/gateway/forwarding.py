@@ -72,6 +72,7 @@ class Forwarding(Tries):
     def dispatch(self, now: float) -> None:
         """To a replica; else to the fallback, or held. Refused where the best replica's queue is too long already."""
         target = self.target
+        target.arrived += 1
         if target.quarantine.known and self.convicted(now):
             return
         chosen = target.fleet.route(now, self.since, self.deadline, self.session)
@@ -109,6 +110,7 @@ class Forwarding(Tries):
 
     def stranded(self, now: float) -> None:
         """No replica is there to take it: its fallback does, else it is held until one can."""
+        self._door.short(self.target, now)
         nobody = NoReplica("no replica is ready", retry_after_s=1)
         if self.target is not self.service:
             self.fail(nobody)
@@ -124,10 +126,16 @@ class Forwarding(Tries):
             self._fallbacks = Fallbacks(self, failure)
         return self._fallbacks.take_over(self._door.now())
 
+    def missed(self, target: Service, now: float) -> None:
+        """A fallback service has no replica that could take it."""
+        target.arrived += 1
+        self._door.short(target, now)
+
     def turn_to(self, target: Service, upstream: Upstream, now: float, until: float) -> None:
         """To a fallback service's replica, which may take until then."""
         self.drop_attempts(now)
         self.target = target
+        target.arrived += 1
         self._head, self._lost_from, self._failed, self._sent, self._alone = None, None, None, 0, False
         if self.holding_since is not None:
             self.service.held.cancel(self)

@@ -42,6 +42,7 @@ class Gateway:
         self._servers: list[HttpServer] = []
         self._version = 0
         self._stream = ControlStream(settings.control, self._take, self.report)
+        self.door.on_short = self._stream.tell
         self._streaming: asyncio.Task[None] | None = None
         self._known = asyncio.Event()
         self._record.use(lambda: self._version)
@@ -97,7 +98,7 @@ class Gateway:
             await asyncio.to_thread(self.audit.close)  # the last records wait for the disk
 
     def report(self) -> GatewayReport:
-        return GatewayReport(self._settings.name, self._version, self.door.reports(), self.door.notes())
+        return GatewayReport(self._settings.name, self._version, self.door.reports(), self.door.notes(), monotonic())
 
     def _take(self, snapshot: Snapshot) -> None:
         if snapshot.version:  # 0: a controller that has just begun and knows nothing yet; what we know stays

@@ -1,6 +1,7 @@
 """What one gateway counts: Prometheus families, and each service's last window for reports and `status`."""
 
 from collections.abc import Callable
+from math import inf
 
 from plimsoll.core.outcome import ANSWERED, Outcome
 from plimsoll.core.snapshot import ServiceReport
@@ -13,13 +14,16 @@ from plimsoll.telemetry.serving import GatewayMetrics, GatewayServiceMetrics
 _RATE_S = 0.5  # a report sent at once after a snapshot covers milliseconds: no base for a rate
 _REVISIONS = 8  # kept for each service beyond those in use: who saves a file all day makes hundreds
 
+# What more replicas would have answered. A fallback's answer counts as late, too: the service itself had none.
+REFUSED_FOR_CAPACITY = frozenset({Outcome.SHED, Outcome.EXPIRED, Outcome.NO_REPLICA})
+
 
 class ServiceRecord:
     """One service's. `ended` is the hot path."""
 
     __slots__ = (
         "_counts", "_ended_before", "_metrics", "_rate", "_reported_at", "_sketch", "by_revision", "ended_total",
-        "window_s",
+        "late_total", "target_s", "window_s",
     )  # fmt: skip
 
     def __init__(self, metrics: GatewayServiceMetrics, window_s: float) -> None:
@@ -28,7 +32,8 @@ class ServiceRecord:
         self.window_s = window_s
         self._sketch = WindowedSketch(window_s)
         self._counts = WindowedCounts(window_s)
-        self.ended_total = 0
+        self.ended_total = self.late_total = 0
+        self.target_s = inf  # the p99 budget
         self._ended_before = 0
         self._rate = 0.0
         self._reported_at: float | None = None
@@ -54,6 +59,10 @@ class ServiceRecord:
         if outcome in ANSWERED:  # refusals take no time: counted as well, they would flatter an overload's tail
             metrics.observe(total_s)
             self._sketch.observe(total_s, now)
+            if total_s > self.target_s or outcome is Outcome.DEGRADED:
+                self.late_total += 1
+        elif outcome in REFUSED_FOR_CAPACITY:
+            self.late_total += 1
 
     def retried(self) -> None:
         self._metrics.retries.value += 1
@@ -76,6 +85,9 @@ class ServiceRecord:
             p99_s=sketch.quantile(0.99),
             in_flight=service.in_flight,
             held=len(service.held),
+            arrived=service.arrived,
+            late=self.late_total,
+            busy_s=service.busy_s + service.in_flight * now - service.since_s,
         )
 
 
@@ -105,9 +117,11 @@ class Record:
             record = ServiceRecord(metrics, view.window_s)
             if known is not None:
                 record.use(metrics, known.by_revision)
+                record.late_total = known.late_total
         else:
             record = known
         record.use(metrics, by_revision)
+        record.target_s = inf if view.target_s is None else view.target_s
         for revision in record.unused(in_use):
             self._metrics.forget(view.name, revision)
         return record

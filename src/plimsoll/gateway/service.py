@@ -42,6 +42,10 @@ class Service:
         self.retries = RetryBudget()
         self.quarantine = Quarantine()
         self.in_flight = 0
+        self.arrived = 0  # requests that wanted a replica of it, since the start
+        self.since_s = 0.0  # sum of the arrival times of those in flight
+        self.busy_s = 0.0  # request-seconds of those that ended
+        self.told_at = float("-inf")  # when the controller was told last that somebody finds no replica
         self.gone = False  # deleted: what its replicas have is answered, nobody gets anything new
         self.cache: ServiceCache | None = None
         self.affinity: Affinity | None = None
@@ -60,6 +64,8 @@ class Service:
         known, self.upstreams = self.upstreams, {}
         ready: list[Upstream] = []
         draining: list[Upstream] = []
+        spare: list[Upstream] = []
+        by_state = {EndpointState.READY: ready, EndpointState.DRAINING: draining, EndpointState.SPARE: spare}
         for endpoint in view.endpoints:
             upstream = known.pop(endpoint.replica, None)
             if upstream is None or upstream.endpoint.address != endpoint.address:
@@ -76,12 +82,12 @@ class Service:
                 upstream.describe(endpoint)
                 upstream.reach.renewed()
             self.upstreams[endpoint.replica] = upstream
-            (ready if endpoint.state is EndpointState.READY else draining).append(upstream)
+            by_state[endpoint.state].append(upstream)
         for upstream in known.values():
             upstream.retire()
         for upstream in self.upstreams.values():
             upstream.watched = len(ready) > 1
-        self.fleet.keep(ready, draining)
+        self.fleet.keep(ready, spare or draining)
         self.fleet.target_s = view.target_s
         self.affinity = None if view.affinity is None else Affinity(view.affinity)
         self.hedging = (self.hedging or Hedging()) if view.hedging else None

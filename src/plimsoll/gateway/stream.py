@@ -29,6 +29,13 @@ class ControlStream:
         self._decode = msgspec.json.Decoder(Snapshot).decode
         self._encode = msgspec.json.Encoder().encode
         self.connected = False
+        self._writer: asyncio.StreamWriter | None = None
+
+    def tell(self) -> None:
+        """A report now, before the next second's. Nothing while the controller is away."""
+        if self._writer is not None:
+            with suppress(OSError):
+                self._send(self._writer)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -41,7 +48,7 @@ class ControlStream:
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
                 continue
-            self.connected = True
+            self.connected, self._writer = True, writer
             if lost:
                 LOG.info("the controller's stream is back")
             reporting = asyncio.create_task(self._report_each_second(writer))
@@ -57,7 +64,7 @@ class ControlStream:
                 LOG.warning("the controller's stream ended; serving on from the last snapshot")
             finally:
                 lost = True
-                self.connected = False
+                self.connected, self._writer = False, None
                 reporting.cancel()
                 writer.close()
             await asyncio.sleep(wait_s)

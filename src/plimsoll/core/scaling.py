@@ -114,6 +114,7 @@ class Bounds:
     zero_after_s: float = 600.0
     down_window_s: float | None = None  # scaleDown.stabilizationWindow; None: the policy's own
     cost_per_hour: float | None = None  # what the service may cost
+    cost_per_million: float | None = None  # what a million of its requests may cost
     price_per_hour: float = 0.0  # of one replica
     cap_at_cost: bool = False  # budget.cost.whenExceeded: CapReplicas
 

@@ -12,6 +12,9 @@ may lead to another file.
 a `ServiceView`; `tenant_view(tenant, secrets=…)`; `limits_view(platform, gateways=…, secrets=…)`. `secrets` gives the
 text of a `SecretRef(name, key)`; `service.cache_secret_ref` and `platform.rate_limits_secret_ref` say which are needed.
 
+`scaling` turns them into what policies take: `bounds_of(service, platform)`, `policy_text(service)`,
+`price_per_hour(service, platform)`.
+
 Reading a file is the only I/O here; nothing starts a process, opens a socket or reads a clock, and nothing looks at the
 model behind `spec.model.path`.
 """
@@ -32,6 +35,7 @@ from plimsoll.spec.load import (
     read,
 )
 from plimsoll.spec.model import ModelSource, Runtime
+from plimsoll.spec.nodes import NodeClass
 from plimsoll.spec.origin import Origin
 from plimsoll.spec.parts import (
     Batching,
@@ -42,10 +46,11 @@ from plimsoll.spec.parts import (
     Requests,
     Resources,
     Route,
-    Scaling,
     ServiceSpec,
 )
 from plimsoll.spec.platform import Platform
+from plimsoll.spec.scaling import bounds_of, policy_text, price_per_hour, share_of
+from plimsoll.spec.scaling_parts import Scaling
 from plimsoll.spec.schema import editor_schema_text, json_schema, schema_text
 from plimsoll.spec.service import ModelService
 from plimsoll.spec.tenant import Tenant
@@ -63,6 +68,7 @@ __all__ = [
     "Metadata",
     "ModelService",
     "ModelSource",
+    "NodeClass",
     "Origin",
     "Platform",
     "Requests",
@@ -76,6 +82,7 @@ __all__ = [
     "SpecErrors",
     "Tenant",
     "Whole",
+    "bounds_of",
     "check_references",
     "check_together",
     "check_unique",
@@ -90,8 +97,11 @@ __all__ = [
     "load_text",
     "not_honoured",
     "parse_key_hashes",
+    "policy_text",
+    "price_per_hour",
     "read",
     "schema_text",
     "service_views",
+    "share_of",
     "tenant_view",
 ]

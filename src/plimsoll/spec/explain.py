@@ -18,7 +18,13 @@ from plimsoll.spec.values import shown
 M = TypeVar("M", bound=BaseModel)
 
 _DEEPEST = 64
-_FREE_KEYS = {"labels", "annotations", "matchLabels", "claims"}  # mappings whose keys are the user's, to text
+_FREE_KEYS = {
+    "labels",
+    "annotations",
+    "matchLabels",
+    "claims",
+    "selector",
+}  # mappings whose keys are the user's, to text
 _MOST_PROBLEMS = 100  # of one document: nobody reads more, and each costs a search for the nearest key
 
 
@@ -101,11 +107,11 @@ def _message(kind: type[BaseModel], path: Path, detail: ErrorDetails, context: d
         case "literal_error":
             return _not_one_of(kind, path, given)
         case "greater_than_equal":
-            if _is_later(kind, path, given):
-                return f"{given} is {later.NOT_YET}; expected {context['ge']} or more"
             return f"{given} is too small; expected {context['ge']} or more"
         case "less_than_equal":
             return f"{given} is too large; expected {context['le']} or less"
+        case "too_long":
+            return f"expected at most {context['max_length']:,} entries"
         case "too_short":
             return f"expected at least {context['min_length']} entry; add one, or remove the key for its default"
         case "string_too_short" | "string_too_long":
@@ -181,7 +187,7 @@ def _not_one_of(kind: type[BaseModel], path: Path, given: object) -> str:
 
 def _is_later(kind: type[BaseModel], path: Path, given: object) -> bool:
     values = later.VALUES.get(kind.__name__, {}).get(dotted(names_of(path)), frozenset())
-    return isinstance(given, str | int) and not isinstance(given, bool) and given in values
+    return isinstance(given, str) and given in values
 
 
 def _letters(key: str) -> str:

@@ -20,8 +20,8 @@ def not_honoured(whole: Whole, backend: str = "local") -> list[str]:
 def _of_service(service: ModelService) -> Iterator[str]:
     if service.metadata.namespace is not None:
         yield "metadata.namespace: a laptop has no namespaces; services are told apart by name"
-    if service.max_replicas > service.min_replicas:
-        yield "spec.scaling.maxReplicas: nothing scales by itself yet; minReplicas run (plimsoll scale sets another)"
+    if service.spec.scaling.writer != "Controller":
+        yield f"spec.scaling.writer: {service.spec.scaling.writer} is a cluster's; the controller writes the count here"
     resources = service.spec.resources
     if resources.requests.memory is not None:
         yield "spec.resources.requests.memory: nothing is set aside here; limits.memory holds"

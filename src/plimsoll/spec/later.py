@@ -11,13 +11,13 @@ KEYS: dict[str, dict[str, frozenset[str]]] = {
         "spec": frozenset({"accelerator", "monitor", "podTemplate", "rollout", "workload"}),
         "spec.model": frozenset({"uri", "digest", "upstream"}),
         "spec.runtime": frozenset({"engine", "image", "env", "args"}),
-        "spec.budget": frozenset({"cost", "ttft", "tpot"}),
-        "spec.scaling": frozenset({"policy", "writer", "scaleToZeroAfter", "spares", "scaleDown"}),
+        "spec.budget": frozenset({"ttft", "tpot"}),
+        "spec.budget.cost": frozenset({"perMillionTokens"}),
         "spec.fallback": frozenset({"upstream"}),
     },
     "Tenant": {"spec.quota": frozenset({"accelerators"})},
     "Platform": {
-        "spec": frozenset({"currency", "nodeClasses", "acceleratorClasses", "retention", "disruption"}),
+        "spec": frozenset({"acceleratorClasses", "retention", "disruption"}),
         "spec.gateway": frozenset({"parentRefs", "hostnameTemplate"}),
     },
 }
@@ -26,7 +26,6 @@ KEYS: dict[str, dict[str, frozenset[str]]] = {
 VALUES: dict[str, dict[str, frozenset[object]]] = {
     "ModelService": {
         "spec.model.format": frozenset({"XGBoost", "LightGBM", "Torch", "HuggingFace", "MLflow"}),
-        "spec.scaling.minReplicas": frozenset({0}),
         "spec.fallback.type": frozenset({"Upstream"}),
     },
 }

@@ -13,6 +13,8 @@ from plimsoll.spec.base import Part
 from plimsoll.spec.edge import Access, Cache, Fallback, SessionAffinity, check_fallbacks
 from plimsoll.spec.formats import PICKLE_SUFFIXES, suffix_of
 from plimsoll.spec.model import ModelSource, Runtime
+from plimsoll.spec.scaling_parts import Scaling
+from plimsoll.spec.scaling_values import PositiveMoney
 from plimsoll.spec.values import (
     Annotations,
     Cores,
@@ -77,6 +79,31 @@ class Latency(Part):
         return value
 
 
+class Cost(Part):
+    """What the service may cost, at the prices of the platform's node classes."""
+
+    per_million_requests: PositiveMoney | None = Field(
+        default=None, description='Of a million requests answered: "4.00", in the platform\'s currency. Default: none.'
+    )
+    per_hour: PositiveMoney | None = Field(
+        default=None,
+        validate_default=True,
+        description='Of an hour, however many requests there are: "2.50". Default: none.',
+    )
+    when_exceeded: Literal["Warn", "CapReplicas"] = Field(
+        default="Warn",
+        description="Warn: latency wins, and the service says what it costs. CapReplicas: cost wins, and requests "
+        "that the replicas it allows can't answer in time are shed.",
+    )
+
+    @field_validator("per_hour")
+    @classmethod
+    def _something_is_allowed(cls, per_hour: str | None, info: ValidationInfo) -> str | None:
+        if per_hour is None and info.data.get("per_million_requests", "") is None:
+            problem_at(("..",), 'has no amount; expected perMillionRequests: "4.00" or perHour: "2.50"')
+        return per_hour
+
+
 class Budget(Part):
     """What the service allows itself, counted over the window."""
 
@@ -87,25 +114,7 @@ class Budget(Part):
         description="The share of requests that may be shed, expire, find no replica, lose theirs or fail in the model "
         "over everything but what clients got wrong: 0.1%. Default: no budget.",
     )
-
-
-class Scaling(Part):
-    """How many replicas run."""
-
-    min_replicas: int = Field(default=1, ge=1, description="The fewest replicas.")
-    max_replicas: int | None = Field(default=None, ge=1, description="The most replicas. Default: minReplicas.")
-    hold: Duration = Field(
-        default="30s",
-        description="How long a request without a deadline of its own may wait for a first replica when none is ready.",
-    )
-
-    @field_validator("max_replicas")
-    @classmethod
-    def _max_is_not_below_min(cls, most: int | None, info: ValidationInfo) -> int | None:
-        least = info.data.get("min_replicas", 1)
-        if most is not None and most < least:
-            raise ValueError(f"{most} is below minReplicas; expected {least} or more")
-        return most
+    cost: Cost | None = Field(default=None, description="What the service may cost. Default: no budget.")
 
 
 class Requests(Part):

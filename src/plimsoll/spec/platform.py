@@ -1,12 +1,15 @@
 """One `Platform`: what is the same for all services. Absent, everything has its default."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from plimsoll.spec.base import ClusterMetadata, Part, Whole
+from plimsoll.spec.nodes import NodeClass
+from plimsoll.spec.scaling_values import Currency
 from plimsoll.spec.tenant import PlatformSecretRef
+from plimsoll.spec.values import problem_at
 
 
 class RateLimitsBackend(Part):
@@ -37,6 +40,22 @@ class PlatformSpec(Part):
     """The whole of a platform."""
 
     gateway: PlatformGateway = Field(default_factory=PlatformGateway, description="What all gateways share.")
+    currency: Currency = Field(default="USD", description="Of all prices and costs, as ISO 4217 names it: USD, EUR.")
+    node_classes: Annotated[tuple[NodeClass, ...], Field(strict=False, max_length=1000)] = Field(
+        default=(),
+        description="The kinds of nodes there are, for costs, for plan and for placement. Default: none; nothing has "
+        "a price, and there is room for every replica.",
+    )
+
+    @field_validator("node_classes")
+    @classmethod
+    def _names_differ(cls, classes: tuple[NodeClass, ...]) -> tuple[NodeClass, ...]:
+        seen: dict[str, int] = {}
+        for index, one in enumerate(classes):
+            first = seen.setdefault(one.name, index)
+            if first != index:
+                problem_at((index, "name"), f"{one.name} is the name of nodeClasses[{first}] too; expected another")
+        return classes
 
 
 class Platform(Whole):

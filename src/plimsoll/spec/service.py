@@ -15,6 +15,7 @@ KIND = "ModelService"
 
 _TIMEOUT_S = 60.0  # without a budget and without a timeout
 _TIMEOUT_PER_P99 = 2.0
+_ZERO_AFTER_S = 600.0
 
 
 class ModelService(Whole):
@@ -80,7 +81,32 @@ class ModelService(Whole):
 
     @property
     def max_replicas(self) -> int:
-        return self.spec.scaling.max_replicas or self.spec.scaling.min_replicas
+        return self.spec.scaling.max_replicas or max(1, self.spec.scaling.min_replicas)
+
+    @property
+    def scale_to_zero_after_s(self) -> float:
+        after = self.spec.scaling.scale_to_zero_after
+        return _ZERO_AFTER_S if after is None else parse_duration(after)
+
+    @property
+    def stabilization_window_s(self) -> float | None:
+        """Of scaling down; None: the policy's own."""
+        return _seconds(self.spec.scaling.scale_down.stabilization_window)
+
+    @property
+    def cost_per_hour(self) -> float | None:
+        """In the platform's currency; None without a budget an hour."""
+        return None if self.spec.budget.cost is None else _money(self.spec.budget.cost.per_hour)
+
+    @property
+    def cost_per_million(self) -> float | None:
+        """Of requests, in the platform's currency; None without a budget."""
+        return None if self.spec.budget.cost is None else _money(self.spec.budget.cost.per_million_requests)
+
+    @property
+    def cost_caps(self) -> bool:
+        """Whether replicas end where the cost budget does, even if the latency budget breaks."""
+        return self.spec.budget.cost is not None and self.spec.budget.cost.when_exceeded == "CapReplicas"
 
     @property
     def wanted_replicas(self) -> int:
@@ -144,6 +170,10 @@ class ModelService(Whole):
 
 def _seconds(text: str | None) -> float | None:
     return None if text is None else parse_duration(text)
+
+
+def _money(text: str | None) -> float | None:
+    return None if text is None else float(text)
 
 
 def _bytes(text: str | None) -> int | None:

@@ -113,7 +113,8 @@ def test_an_editor_gets_one_schema_for_all_kinds() -> None:
     [
         ({}, True),
         ({"scaling": {"minReplicas": 2}, "replicas": 0}, True),
-        ({"scaling": {"minReplicas": 0}}, False),
+        ({"scaling": {"minReplicas": 0}}, True),
+        ({"scaling": {"minReplicas": -1}}, False),
         ({"scaling": {"maxReplica": 2}}, False),
         ({"budget": {"latency": {"p99": "100ms"}, "errorRate": "0.1%"}}, True),
         ({"budget": {"latency": {"p99": 100}}}, False),
@@ -200,10 +201,10 @@ def test_the_check_passes_as_committed_and_shows_what_is_stale(tmp_path: Path, c
         assert (folder / committed.name).read_text() == schema_text(KINDS[name])
     capsys.readouterr()
     target = folder / SCHEMAS["ModelService"].name
-    target.write_text(schema_text().replace("The fewest replicas.", "Fewest."))
+    target.write_text(schema_text().replace("What is served.", "Served."))
     assert check.main([], folder=folder) == 1
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("-  ")] == [
-        '-              "description": "Fewest.",'
+        '-          "description": "Served.",'
     ]
     assert check.main(["--write"], folder=folder) == 0
 

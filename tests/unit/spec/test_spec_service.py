@@ -180,7 +180,6 @@ def test_what_a_laptop_cannot_honour() -> None:
     assert not_honoured(only(MINIMAL)) == []
     assert [line.partition(":")[0] for line in not_honoured(only(FULL))] == [
         "metadata.namespace",
-        "spec.scaling.maxReplicas",
         "spec.resources.requests.memory",
         "spec.resources.requests.cpu",
         "spec.resources.limits.cpu",

@@ -221,8 +221,6 @@ def test_a_platform_says_where_rate_limits_are_counted() -> None:
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ("currency: USD", "spec.currency: not supported by this version yet"),
-        ("nodeClasses: []", "spec.nodeClasses: not supported by this version yet"),
         ("acceleratorClasses: []", "spec.acceleratorClasses: not supported by this version yet"),
         ("retention: {audit: 4380h}", "spec.retention: not supported by this version yet"),
         ("disruption: {}", "spec.disruption: not supported by this version yet"),

@@ -79,9 +79,9 @@ def grid(values: Sequence[float], up: Scale, unit: str) -> str:
     )
 
 
-def legend(names: Sequence[tuple[str, str]], y: float) -> str:
-    """(name, colour) in one line."""
-    parts, x = [], float(LEFT)
+def legend(names: Sequence[tuple[str, str]], y: float, x: float = LEFT) -> str:
+    """(name, colour) in one line that begins at `x`."""
+    parts, x = [], float(x)
     for name, colour in names:
         parts.append(f'<rect x="{x}" y="{y - 9}" width="10" height="10" fill="{colour}"/>')
         parts.append(f'<text x="{x + 15}" y="{y}">{name}</text>')
@@ -95,7 +95,14 @@ def rule(y: float, colour: str) -> str:
 
 
 def line(
-    times: Sequence[float], values: Sequence[float | None], across: Scale, up: Scale, colour: str, dash: str = ""
+    times: Sequence[float],
+    values: Sequence[float | None],
+    across: Scale,
+    up: Scale,
+    colour: str,
+    dash: str = "",
+    *,
+    width: float = 1.8,
 ) -> str:
     """Interrupted where there is no value; a lone one is a dot's width."""
     path, drawing = [], False
@@ -108,7 +115,7 @@ def line(
         drawing = True
     style = f' stroke-dasharray="{dash}"' if dash else ""
     return (
-        f'<path d="{"".join(path)}" fill="none" stroke="{colour}" stroke-width="1.8" stroke-linecap="round" '
+        f'<path d="{"".join(path)}" fill="none" stroke="{colour}" stroke-width="{width}" stroke-linecap="round" '
         f'stroke-linejoin="round"{style}/>'
     )
 

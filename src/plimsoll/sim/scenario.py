@@ -37,6 +37,8 @@ class Service:
     spares: int | None = None  # None: as the policy says
     queue_cap: int | None = None
     max_batch_one: bool = False  # one request at a time, as servers without batching
+    workers: int = 1  # batches that a replica computes at once
+    draw: str = "lognormal"  # what a batch's time is drawn from; "exponential": to be held against closed forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +83,4 @@ class Scenario:
     seed: int = 1
     most_replicas: int | None = None
     gateways: int = 1
+    start_s: float = 0.0  # the virtual clock where the traces begin

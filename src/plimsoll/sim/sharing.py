@@ -1,0 +1,20 @@
+"""Several services on too little: what each gets of the replicas that were decided for them."""
+
+from collections.abc import Sequence
+
+from plimsoll.core.scaling import Decision, Observation
+from plimsoll.sim.scenario import Scenario
+
+
+def share(scenario: Scenario, seen: Sequence[Observation], decisions: Sequence[Decision]) -> list[int]:
+    """Replicas for each service, in their order. All that they want, where `most_replicas` has room for it."""
+    wanted = [decision.replicas for decision in decisions]
+    most = scenario.most_replicas
+    if most is None or sum(wanted) <= most:
+        return wanted
+    left = most
+    got = []
+    for one in wanted:
+        got.append(min(one, left))
+        left -= got[-1]
+    return got

@@ -7,7 +7,7 @@ from plimsoll.spec.platform import Platform
 from plimsoll.spec.scaling_parts import Scaling
 from plimsoll.spec.service import ModelService
 
-_HPA_CPU = "80%"  # Kubernetes' own default of a HorizontalPodAutoscaler without metrics
+_HPA_CPU = "70%"
 
 
 def bounds_of(service: ModelService, platform: Platform | None = None) -> Bounds:
@@ -39,8 +39,7 @@ def policy_text(service: ModelService) -> str:
         case "Fixed":
             return f"fixed:{service.min_replicas}"
         case "Schedule":
-            entries = (f"{one.cron} = {one.replicas} @ {one.time_zone}" for one in scaling.schedule or ())
-            return "schedule:" + "; ".join(entries)
+            return _schedule(scaling)
     return "budget"
 
 
@@ -50,6 +49,14 @@ def _hpa(scaling: Scaling) -> str:
         return f"hpa-rps:target={hpa.target}"
     target = _HPA_CPU if hpa is None else hpa.target or _HPA_CPU
     return f"hpa-cpu:target={target}"
+
+
+def _schedule(scaling: Scaling) -> str:
+    schedule = scaling.schedule
+    if schedule is None:
+        return "schedule"  # refused before it comes here
+    lines = [f"{one.cron}={one.replicas}" for one in schedule.entries]
+    return f"schedule:{';'.join(lines)};tz={schedule.time_zone}"
 
 
 def price_per_hour(service: ModelService, platform: Platform | None) -> float | None:

@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from plimsoll.core.units import parse_share
 from plimsoll.spec.base import Part
 from plimsoll.spec.scaling_values import CronText, Target, TimeZone
 from plimsoll.spec.values import Duration, PositiveDuration, problem_at
@@ -54,7 +53,7 @@ class Hpa(Part):
         default=None,
         validate_default=True,
         description='Its mean over the replicas: 70% for CPU, "400" for RequestsPerSecond, where it is required. '
-        "Default: 80%, as Kubernetes has it, for CPU.",
+        "Default: 70%, for CPU.",
     )
 
     @field_validator("target")
@@ -67,8 +66,8 @@ class Hpa(Part):
             raise ValueError(f'{target} is a share; RequestsPerSecond expects a number, such as "400"')
         if metric == "CPU" and target is not None and not target.endswith("%"):
             raise ValueError(f"{target} is not marked as a percentage; CPU expects a share, such as 70%")
-        if target is not None and target.endswith("%") and parse_share(target) < 0.01:
-            raise ValueError(f"{target} is too small; expected 1% to 100%")
+        if target is not None and target.endswith("%") and not target[:-1].isdecimal():
+            raise ValueError(f"{target} is no whole percentage; expected 1% to 100%")
         return target
 
 
@@ -86,9 +85,17 @@ class Kpa(Part):
 class ScheduleEntry(Part):
     """From each time it fires until another entry fires."""
 
-    cron: CronText = Field(description='When, as in crontab: "0 8 * * 1-5".')
+    cron: CronText = Field(description='When: minute, hour, day, month, weekday, as in crontab: "0 8 * * 1-5".')
     replicas: int = Field(ge=0, le=MOST_REPLICAS, description="How many from then on.")
-    time_zone: TimeZone = Field(default="UTC", description="The zone of its times: Europe/Berlin.")
+
+
+class Schedule(Part):
+    """How many by the clock."""
+
+    time_zone: TimeZone = Field(default="UTC", description="The zone of all its times: Europe/Berlin.")
+    entries: Annotated[tuple[ScheduleEntry, ...], Field(strict=False, min_length=1, max_length=1000)] = Field(
+        description="Times and counts."
+    )
 
 
 class Scaling(Part):
@@ -126,14 +133,12 @@ class Scaling(Part):
         le=MOST_PRIORITY,
         description="Who gets replicas first when there isn't room for all services; higher is sooner.",
     )
-    hpa: Hpa | None = Field(default=None, description="Settings of policy HPA. Default: CPU at 80%.")
+    hpa: Hpa | None = Field(default=None, description="Settings of policy HPA. Default: CPU at 70%.")
     kpa: Kpa | None = Field(default=None, description="Settings of policy KPA. Default: 100 requests in a replica.")
-    schedule: Annotated[tuple[ScheduleEntry, ...] | None, Field(strict=False)] = Field(
+    schedule: Schedule | None = Field(
         default=None,
         validate_default=True,
-        min_length=1,
-        max_length=1000,
-        description="Entries of policy Schedule, where it is required. Default: none, for other policies.",
+        description="Settings of policy Schedule, where they are required. Default: none, for other policies.",
     )
 
     @field_validator("max_replicas")
@@ -146,8 +151,11 @@ class Scaling(Part):
 
     @field_validator("policy")
     @classmethod
-    def _fixed_is_fixed(cls, policy: str, info: ValidationInfo) -> str:
+    def _policy_fits_bounds(cls, policy: str, info: ValidationInfo) -> str:
         least, most = info.data.get("min_replicas"), info.data.get("max_replicas")
+        if policy == "HPA" and least == 0:
+            message = "HPA doesn't go to zero, as Kubernetes'; expected 1 or more, or another policy: Budget, KPA"
+            problem_at(("..", "minReplicas"), message)
         if policy == "Fixed" and least == 0:
             message = "Fixed would serve nobody with 0; expected 1 or more (replicas: 0 pauses a service)"
             problem_at(("..", "minReplicas"), message)
@@ -163,9 +171,6 @@ class Scaling(Part):
         if policy is not None and policy not in PAIRS[writer]:
             fit = " or ".join(PAIRS[writer])
             raise ValueError(f"{writer} can't write what policy {policy} decides; expected Controller, or policy {fit}")
-        if writer == "HPA" and info.data.get("min_replicas") == 0:
-            message = "Kubernetes' HPA doesn't go to zero; expected 1 or more, or writer: Controller"
-            problem_at(("..", "minReplicas"), message)
         return writer
 
     @field_validator("scale_to_zero_after")
@@ -187,20 +192,19 @@ class Scaling(Part):
 
     @field_validator("schedule")
     @classmethod
-    def _schedule_is_within_bounds(
-        cls, schedule: tuple[ScheduleEntry, ...] | None, info: ValidationInfo
-    ) -> tuple[ScheduleEntry, ...] | None:
+    def _schedule_is_within_bounds(cls, schedule: Schedule | None, info: ValidationInfo) -> Schedule | None:
         if info.data.get("policy") == "Schedule" and schedule is None:
             raise ValueError('missing; policy Schedule needs entries: [{cron: "0 8 * * 1-5", replicas: 4}]')
-        if "min_replicas" not in info.data or "max_replicas" not in info.data:
+        if schedule is None or "min_replicas" not in info.data or "max_replicas" not in info.data:
             return schedule
         least = info.data["min_replicas"]
         most = info.data["max_replicas"] or max(1, least)
-        for index, entry in enumerate(schedule or ()):
+        for index, entry in enumerate(schedule.entries):
+            at = ("entries", index, "replicas")
             if entry.replicas > most:
                 message = f"{entry.replicas} is above maxReplicas ({most}); expected {most} or less, or raise that"
-                problem_at((index, "replicas"), message)
+                problem_at(at, message)
             if entry.replicas < least:
                 message = f"{entry.replicas} is below minReplicas ({least}); expected {least} or more, or lower that"
-                problem_at((index, "replicas"), message)
+                problem_at(at, message)
         return schedule

@@ -2,11 +2,11 @@
 
 import re
 import zoneinfo
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from plimsoll.core.cron import parse_cron
 from plimsoll.core.units import parse_share
 from plimsoll.spec.values import shown
 
@@ -14,6 +14,8 @@ _MONEY = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?\Z")
 _CURRENCY = re.compile(r"[A-Z]{3}\Z")
 _TARGET = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?%?\Z")
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}\Z")
+
+_A_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 MONEY_PATTERN = r"^[0-9]+(\.[0-9]+)?$"
 
@@ -53,9 +55,17 @@ def _check_target(value: object) -> object:
 
 
 def _check_cron(value: str) -> str:
-    if len(value) > 256:
-        raise ValueError(f'{shown(value)} is too long; expected five fields such as "0 8 * * 1-5"')
-    parse_cron(value)
+    from cronsim import CronSim, CronSimError  # only files with a schedule need it
+
+    if len(value.split()) != 5 or len(value) > 256:
+        raise ValueError(f"{shown(value)} is no cron line; expected minute, hour, day, month, weekday: 0 8 * * 1-5")
+    try:
+        next(CronSim(value, _A_MOMENT))
+    except CronSimError as error:
+        reason = str(error).lower()
+        raise ValueError(f"{shown(value)} is no cron line ({reason}); expected one such as 0 8 * * 1-5") from None
+    except StopIteration:
+        raise ValueError(f"{shown(value)} never comes; expected a day that its months have") from None
     return value
 
 

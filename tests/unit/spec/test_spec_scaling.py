@@ -37,6 +37,7 @@ FRAUD = """\
 CPU = 'name: cpu, pricePerHour: "0.80", capacity: {cpu: "16", memory: 32Gi}'
 LARGE = 'name: large, pricePerHour: "1.20", capacity: {cpu: "32", memory: 64Gi}'
 SMALL = 'name: small, pricePerHour: "0.02", capacity: {cpu: "1"}'
+EVERY_DAY = "{cron: '0 8 * * *', replicas: 1}"
 BARE = 'name: bare, pricePerHour: "0.09"'
 
 
@@ -122,12 +123,18 @@ def test_a_replicas_price(classes: list[str], expected: float | None) -> None:
         ("maxReplicas: 3", "budget"),
         ("policy: Fixed, minReplicas: 3", "fixed:3"),
         ("policy: Fixed, minReplicas: 3, maxReplicas: 3", "fixed:3"),
-        ("policy: HPA, maxReplicas: 3", "hpa-cpu:target=80%"),
+        ("policy: HPA, maxReplicas: 3", "hpa-cpu:target=70%"),
         ("policy: HPA, maxReplicas: 3, hpa: {target: 55%}", "hpa-cpu:target=55%"),
-        ("policy: HPA, maxReplicas: 3, hpa: {}", "hpa-cpu:target=80%"),
+        ("policy: HPA, maxReplicas: 3, hpa: {}", "hpa-cpu:target=70%"),
         ("policy: HPA, maxReplicas: 3, hpa: {metric: RequestsPerSecond, target: 400}", "hpa-rps:target=400"),
         ("policy: KPA, maxReplicas: 3", "kpa"),
         ("policy: KPA, maxReplicas: 3, kpa: {target: 8}", "kpa:concurrency=8"),
+        (f"policy: Schedule, schedule: {{entries: [{EVERY_DAY}]}}", "schedule:0 8 * * *=1;tz=UTC"),
+        (
+            "policy: Schedule, maxReplicas: 6, schedule: {timeZone: Europe/Berlin, entries: "
+            "[{cron: '0 8 * * 1-5', replicas: 6}, {cron: '0 20 * * *', replicas: 1}]}",
+            "schedule:0 8 * * 1-5=6;0 20 * * *=1;tz=Europe/Berlin",
+        ),
     ],
 )
 def test_the_policy_as_it_is_named_elsewhere(scaling: str, expected: str) -> None:
@@ -155,8 +162,8 @@ def test_a_writer_is_a_clusters(pair: str) -> None:
             "writer: KEDA can't write what policy HPA decides; expected Controller, or policy Budget or Schedule",
         ),
         (
-            "policy: HPA, writer: HPA, minReplicas: 0",
-            "minReplicas: Kubernetes' HPA doesn't go to zero; expected 1 or more, or writer: Controller",
+            "policy: HPA, minReplicas: 0",
+            "minReplicas: HPA doesn't go to zero, as Kubernetes'; expected 1 or more, or another policy: Budget, KPA",
         ),
         (
             "policy: Fixed, minReplicas: 0",
@@ -184,7 +191,7 @@ def test_a_writer_is_a_clusters(pair: str) -> None:
         ("policy: HPA, kpa: {target: 7}", "kpa: belongs to policy: KPA; remove it, or choose that policy"),
         ("policy: HPA, hpa: {target: 70}", "hpa.target: 70 is not marked as a percentage; CPU expects a share, such"),
         ("policy: HPA, hpa: {target: 0%}", "hpa.target: '0%' is no target; expected a share above 0 such as 70%"),
-        ("policy: HPA, hpa: {target: 0.5%}", "hpa.target: 0.5% is too small; expected 1% to 100%"),
+        ("policy: HPA, hpa: {target: 0.5%}", "hpa.target: 0.5% is no whole percentage; expected 1% to 100%"),
         ("policy: HPA, hpa: {target: 0.7}", 'hpa.target: 0.7 needs quotes; write "0.7"'),
         ("policy: HPA, hpa: {target: 120%}", "hpa.target: '120%' is no share; write a percentage from 0% to 100%"),
         ("policy: HPA, hpa: {metric: RequestsPerSecond}", "hpa.target: missing; RequestsPerSecond needs it: target:"),
@@ -194,27 +201,36 @@ def test_a_writer_is_a_clusters(pair: str) -> None:
         ),
         ("policy: KPA, kpa: {target: 0}", "kpa.target: 0 is too small; expected 1 or more"),
         ("policy: Schedule", "schedule: missing; policy Schedule needs entries: [{cron:"),
-        ("policy: Schedule, schedule: []", "schedule: expected at least 1 entry"),
-        ("schedule: [{cron: '@daily', replicas: 1}]", "schedule: belongs to policy: Schedule; remove it"),
+        ("policy: Schedule, schedule: {}", "schedule.entries: missing; expected a mapping with cron or replicas"),
+        ("policy: Schedule, schedule: {entries: []}", "schedule.entries: expected at least 1 entry"),
+        (f"schedule: {{entries: [{EVERY_DAY}]}}", "schedule: belongs to policy: Schedule; remove it"),
         (
-            "policy: Schedule, schedule: [{cron: '0 8 * *', replicas: 1}]",
-            "schedule[0].cron: '0 8 * *' is no cron expression; expected five fields",
+            "policy: Schedule, schedule: {entries: [{cron: '0 8 * *', replicas: 1}]}",
+            "schedule.entries[0].cron: '0 8 * *' is no cron line; expected minute, hour, day, month, weekday",
         ),
         (
-            "policy: Schedule, schedule: [{cron: '0 8 * * *', replicas: 2}]",
-            "schedule[0].replicas: 2 is above maxReplicas (1); expected 1 or less, or raise that",
+            "policy: Schedule, schedule: {entries: [{cron: '0 25 * * *', replicas: 1}]}",
+            "schedule.entries[0].cron: '0 25 * * *' is no cron line (bad hour); expected one such as 0 8 * * 1-5",
         ),
         (
-            "minReplicas: 2, policy: Schedule, schedule: [{cron: '0 8 * * *', replicas: 1}]",
-            "schedule[0].replicas: 1 is below minReplicas (2); expected 2 or more, or lower that",
+            "policy: Schedule, schedule: {entries: [{cron: '0 8 30 2 *', replicas: 1}]}",
+            "schedule.entries[0].cron: '0 8 30 2 *' ",
         ),
         (
-            "policy: Schedule, schedule: [{cron: '0 8 * * *', replicas: 1, timeZone: Europe/Berln}]",
-            "schedule[0].timeZone: 'Europe/Berln' is no time zone known here; expected a name such as Europe/Berlin",
+            "policy: Schedule, schedule: {entries: [{cron: '0 8 * * *', replicas: 2}]}",
+            "schedule.entries[0].replicas: 2 is above maxReplicas (1); expected 1 or less, or raise that",
         ),
         (
-            "policy: Schedule, schedule: [{cron: '0 8 * * *', replicas: 1, timeZone: ../../etc/passwd}]",
-            "schedule[0].timeZone: '../../etc/passwd' is no time zone known here",
+            f"minReplicas: 2, policy: Schedule, schedule: {{entries: [{EVERY_DAY}]}}",
+            "schedule.entries[0].replicas: 1 is below minReplicas (2); expected 2 or more, or lower that",
+        ),
+        (
+            f"policy: Schedule, schedule: {{entries: [{EVERY_DAY}], timeZone: Europe/Berln}}",
+            "schedule.timeZone: 'Europe/Berln' is no time zone known here; expected a name such as Europe/Berlin",
+        ),
+        (
+            f"policy: Schedule, schedule: {{entries: [{EVERY_DAY}], timeZone: ../../etc/passwd}}",
+            "schedule.timeZone: '../../etc/passwd' is no time zone known here",
         ),
     ],
 )

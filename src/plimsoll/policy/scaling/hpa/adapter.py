@@ -10,9 +10,9 @@ from dataclasses import replace
 from math import inf
 
 from plimsoll.core.scaling import Bounds, Decision, Observation, ReplicaState, ScaledReplica
-from plimsoll.policy.scaling.hpa import behavior
+from plimsoll.policy.scaling.hpa import words
 from plimsoll.policy.scaling.hpa.arithmetic import MAX_INT32
-from plimsoll.policy.scaling.hpa.autoscaler import ControllerSettings, HorizontalPodAutoscaler, Reconciled
+from plimsoll.policy.scaling.hpa.autoscaler import ControllerSettings, HorizontalPodAutoscaler
 from plimsoll.policy.scaling.hpa.objects import (
     MetricSpec,
     MetricType,
@@ -64,7 +64,7 @@ class HpaScaling:
         if decision is None or not now >= self._last:
             decision = self._begin(seen)
         if seen.arrived is None:
-            return self._hold(seen, "no metrics arrived")
+            return words.held(seen.wanted, self._least, self._most, "no metrics arrived")
         if self.settings.flavour == "hpa-cpu":
             self._see_cpu(seen.replicas)
         else:
@@ -102,12 +102,9 @@ class HpaScaling:
             past.timestamp = min(past.timestamp, now)
         for event in (*self._autoscaler.up_events, *self._autoscaler.down_events):
             event.timestamp = min(event.timestamp, now)
-        self._decision = self._hold(seen, f"first look at the metrics in {self.settings.sync_s:g} s")
+        why = f"first look at the metrics in {self.settings.sync_s:g} s"
+        self._decision = words.held(seen.wanted, self._least, self._most, why)
         return self._decision
-
-    def _hold(self, seen: Observation, why: str) -> Decision:
-        held = min(max(seen.wanted, self._least), self._most)
-        return Decision(held, f"{_change(seen.wanted, held)}: holds, {why}", {"held": why})
 
     def _see_cpu(self, replicas: Sequence[ScaledReplica]) -> None:
         sums = self._cpu
@@ -131,7 +128,7 @@ class HpaScaling:
 
     def _sync(self, seen: Observation) -> Decision:
         if self._most == 0:
-            return Decision(0, f"{_change(seen.wanted, 0)}: the most is 0")
+            return words.held(seen.wanted, 0, 0, "the most is 0")
         metrics = self._cpu_metrics(seen) if self.settings.flavour == "hpa-cpu" else self._rps_metrics(seen)
         before, found = self._pods, {}
         running = []
@@ -151,7 +148,9 @@ class HpaScaling:
         # A scale of 0 would switch the autoscaler off; see the class's docstring.
         scale = Scale(min(max(seen.wanted, 1), MAX_INT32), alive)
         result = self._autoscaler.reconcile(scale, running, metrics, now=seen.now)
-        return self._told(seen.wanted, ready, alive - ready, result)
+        target = self._target_milli or self.settings.target_cpu
+        around = words.Around(seen.wanted, ready, self._least, self._most, target, self._autoscaler.tolerances)
+        return words.told(result, around)
 
     def _cpu_metrics(self, seen: Observation) -> SeenMetrics:
         now, usage = seen.now, []
@@ -185,48 +184,3 @@ class HpaScaling:
             self._target_milli = milli
             metric = MetricSpec(MetricType.PODS, RPS, Target(TargetType.AVERAGE_VALUE, milli))
             self._autoscaler.spec = replace(self._autoscaler.spec, metrics=(metric,))
-
-    def _told(self, before: int, ready: int, coming: int, found: Reconciled) -> Decision:
-        after = min(max(found.replicas, self._least), self._most)
-        change = _change(before, after)
-        evidence: dict[str, object] = {"before": before, "ready": ready, "coming": coming}
-        proposal = found.seen[0] if found.seen else None
-        if proposal is None:
-            why = "no replica is ready" if ready == 0 else found.error or found.reason
-            if found.error:
-                evidence["error"] = found.error
-                return Decision(after, f"{change}: holds, {why}", evidence)
-            return Decision(after, f"{change}: {self._outside(before)}", evidence)
-        evidence |= {"asked": found.asked, "stabilized": found.stabilized, "limited": found.limited}
-        if proposal.utilization is not None:
-            evidence |= {"metric": "cpu", "percent": proposal.utilization, "target": self.settings.target_cpu}
-            text = f"cpu at {proposal.utilization}% of request, target {self.settings.target_cpu}%"
-        else:
-            rate, target = proposal.usage / 1000, self._target_milli / 1000
-            evidence |= {"metric": RPS, "rate": rate, "target": target}
-            text = f"{rate:.4g}/s a replica, target {target:.4g}/s"
-        return Decision(after, f"{change}: {text}{self._but(before, after, coming, found)}", evidence)
-
-    def _outside(self, before: int) -> str:
-        return f"the most is {self._most}" if before > self._most else f"the least is {self._least}"
-
-    def _but(self, before: int, after: int, coming: int, found: Reconciled) -> str:
-        """Why it is not simply what the metric asks for."""
-        said = ""
-        if found.asked is not None and found.asked != found.stabilized:
-            window = "what was asked before" if found.asked > before else "the highest of the window"
-            said = f"; {found.asked} would do, held by {window}"
-        match found.limited:
-            case behavior.UP_LIMIT | behavior.DOWN_LIMIT:
-                said += f"; {found.stabilized} wanted, {after} is as far as it may go at once"
-            case behavior.TOO_MANY if after != found.stabilized:
-                said += f"; {found.stabilized} wanted, the most is {self._most}"
-            case behavior.TOO_FEW if after != found.stabilized:
-                said += f"; {found.stabilized} wanted, the least is {self._least}"
-        if not said and after == before:
-            said = f", {coming} more not ready yet" if coming else ", near enough"
-        return said
-
-
-def _change(before: int, after: int) -> str:
-    return f"{after}" if before == after else f"{before} → {after}"

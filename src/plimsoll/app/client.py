@@ -55,8 +55,9 @@ class AdminClient:
         applied: list[dict[str, Any]] = self._call("POST", "/v1/services", {"documents": documents})["applied"]
         return applied
 
-    def scale(self, name: str, replicas: int | None) -> dict[str, Any]:
-        return self._named(name, "POST", "/scale", {"replicas": replicas})
+    def scale(self, name: str, replicas: int | None, for_s: float | None = None) -> dict[str, Any]:
+        """`for_s`: how long that holds, seconds; None: as the instance sees fit."""
+        return self._named(name, "POST", "/scale", {"replicas": replicas} | ({} if for_s is None else {"for_s": for_s}))
 
     def delete(self, name: str) -> dict[str, Any]:
         return self._named(name, "DELETE", "")

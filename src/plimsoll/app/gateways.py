@@ -83,13 +83,18 @@ def gateway_plans(
 
 def make_audit_folder(folder: Path) -> None:
     """Raises UserError where it can't be made or written to."""
+    make_folder(folder, "--audit")
+
+
+def make_folder(folder: Path, option: str) -> None:
+    """The one that `option` names. Raises UserError where it can't be made or written to."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = folder / ".plimsoll"
         probe.touch(mode=0o600)
         probe.unlink()
     except OSError as error:
-        raise UserError(f"--audit {folder}: cannot be written to: {error.strerror}") from None
+        raise UserError(f"{option} {folder}: cannot be written to: {error.strerror}") from None
 
 
 class Gateways:

@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from plimsoll.app.model_source import model_source
 from plimsoll.app.replica_args import settings_values
+from plimsoll.backends.local import processes
 from plimsoll.backends.local.backend import LocalBackend
 from plimsoll.backends.local.spawner_exec import ExecSpawner
 from plimsoll.backends.local.spawner_fork import ForkSpawner
+from plimsoll.control.scaling.capacity import Room, RoomReader
 from plimsoll.core.errors import HostError, PlimsollError
 from plimsoll.models import preload_modules
 from plimsoll.ports.spawner import Child, ChildSpec
@@ -34,6 +37,17 @@ def local_spawner(run_dir: Path, start_method: str) -> ForkSpawner | ExecSpawner
 
 def local_backend(run_dir: Path, spawner: ForkSpawner | ExecSpawner) -> LocalBackend:
     return LocalBackend(run_dir, entry=REPLICA, spawner=ReplicaSpawner(spawner))
+
+
+OWN_CORES = 1.0  # gateway, controller and whatever else this machine does
+OWN_MEMORY = 256 * 2**20
+
+
+def machine_room(cores: float | None) -> RoomReader:
+    """What replicas may have here. `cores` None: all but one of this machine's, and at least one."""
+    here = float(len(processes.available_cores()) or os.cpu_count() or 1)
+    given = max(1.0, here - OWN_CORES) if cores is None else cores
+    return lambda: Room(given, max(0, processes.free_memory() - OWN_MEMORY))
 
 
 class ReplicaSpawner:

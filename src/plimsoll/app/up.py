@@ -14,15 +14,15 @@ import signal
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from plimsoll import __version__
 from plimsoll.app.child_host import loop_factory, on_signals
-from plimsoll.app.gateways import GatewayPlan, Gateways, TlsFiles, gateway_plans, make_audit_folder
+from plimsoll.app.gateways import GatewayPlan, Gateways, TlsFiles, gateway_plans, make_audit_folder, make_folder
 from plimsoll.app.instance import Instance, RunFolder, told_in_a_line
-from plimsoll.app.local import local_backend, local_spawner, preloads, warm
+from plimsoll.app.local import local_backend, local_spawner, machine_room, preloads, warm
 from plimsoll.app.ports import LOOPBACK, Claim, claim, is_loopback
 from plimsoll.app.saved import SavedFiles
 from plimsoll.app.secrets import SecretFiles
@@ -31,12 +31,14 @@ from plimsoll.app.try_line import try_line
 from plimsoll.control.admin import AdminInfo
 from plimsoll.control.admin_server import AdminServer
 from plimsoll.control.controller import Controller, ControlSettings
+from plimsoll.control.scaling.scaling import live_kit
 from plimsoll.control.status import Phase
 from plimsoll.control.timeline import Kind, Level
 from plimsoll.core.errors import UserError
 from plimsoll.ports.spawner import Spawner
 from plimsoll.spec import Documents, ModelService, load_all_files, not_honoured
 from plimsoll.telemetry.logs import configure
+from plimsoll.telemetry.scaling_record import ScalingRecord
 
 LOG = logging.getLogger(__name__)
 GREETING_S = 10.0  # a service that loads longer than this doesn't hold the greeting back
@@ -50,7 +52,8 @@ AUTHORIZE = '-H "authorization: Bearer $KEY"'  # as one types it: the key itself
 class UpOptions:
     """`port` 0: any free one. `admin_port` None: the gateway's plus 10. `start_method`: fork or spawn. `host`, `tls`
     and `audit` (a folder for the audit logs) are the gateways'; everything else stays on loopback. `secrets` None: the
-    folder of that name beside each service file."""
+    folder of that name beside each service file. `cores`: that scaling may give to replicas; None: all but one.
+    `record`: a folder for what scalers saw and decided."""
 
     paths: tuple[Path, ...] = ()
     host: str = LOOPBACK
@@ -62,6 +65,8 @@ class UpOptions:
     tls: TlsFiles | None = None
     audit: Path | None = None
     secrets: Path | None = None
+    cores: float | None = None
+    record: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,8 @@ def run_up(options: UpOptions, reporter: Reporter) -> int:
         options.tls.check()
     if options.audit is not None:
         make_audit_folder(options.audit)
+    if options.record is not None:
+        make_folder(options.record, "--record")
     with contextlib.ExitStack() as stack:
         stack.enter_context(told_in_a_line())
         # The folder first: another instance of ours on this port is named as such.
@@ -184,11 +191,16 @@ class _Up:
         backend = local_backend(run_dir, spawner)
         await backend.start()
         stack.push_async_callback(backend.close)
+        record = None if self._options.record is None else ScalingRecord(self._options.record)
+        if record is not None:
+            stack.callback(record.close)
         settings = ControlSettings(
             gateway_url=self._gateway_url,
             gateways=self._options.gateways,
             preload=preloads,
             secrets=self._secrets.read,
+            scaling=live_kit() if record is None else replace(live_kit(), record=record),
+            room=machine_room(self._options.cores),
         )
         self._controller = Controller(backend, run_dir=run_dir, clock=_LoopClock(), settings=settings)
         await self._controller.start()
@@ -258,8 +270,11 @@ class _Up:
 
     async def _tell_events(self) -> None:
         async for event in self._controller.timeline.follow():
-            if event.kind in {Kind.APPLIED, Kind.SCALED} and event.level is Level.INFO:
+            by_policy = "policy" in event.details or "held" in event.details
+            if event.kind is Kind.APPLIED and event.level is Level.INFO:
                 continue
+            if event.kind is Kind.SCALED and not by_policy:
+                continue  # the command that did it has said so
             told = asdict(event)
             if event.kind is Kind.READY:
                 told["message"] += self._budget_of(event.service)

@@ -19,6 +19,15 @@ def scale(
     replicas: Annotated[
         str, typer.Argument(help="How many; `auto` gives the count back to the policy.", metavar="N|auto")
     ],
+    for_: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="DURATION",
+            help="How long it holds: 10m. [default: 1h where a policy scales the service, else until `auto`]",
+            show_default=False,
+        ),
+    ] = None,
     port: Port = None,
     no_wait: NoWait = False,
     timeout: Timeout = "2m",
@@ -26,15 +35,17 @@ def scale(
 ) -> None:
     """Set the number of replicas by hand.
 
-    It holds until `scale NAME auto`.
+    A policy that scales the service decides again when the time is over, or after `scale NAME auto`.
     """
     from plimsoll.core.errors import UserError
 
+    if replicas == "auto" and for_ is not None:
+        raise UserError(f"scale {name} auto --for {for_}: a policy needs no end; leave --for out")
     if replicas != "auto" and not replicas.isdecimal():
         raise UserError(f"scale {name} {replicas}: write a number of replicas, or auto")
     client = client_of(port)
     wanted = None if replicas == "auto" else int(replicas)
-    client.scale(name, wanted)
+    client.scale(name, wanted, None if for_ is None else seconds(for_))
     status = client.service(name)
     until = time.monotonic() + seconds(timeout)
     while not no_wait and not _scaled(status, wanted) and time.monotonic() < until:
@@ -43,10 +54,10 @@ def scale(
     if as_json:
         print(json.dumps(status))
         return
-    from plimsoll.cli.table import ready
+    from plimsoll.cli.table import counts
 
     console = out()
-    console.line(f"  {name}   {ready(status)} ready{_holds(status, wanted)}")
+    console.line(f"  {name}   {counts(status)} ready{_holds(status, wanted)}")
     if not no_wait and not _scaled(status, wanted):
         console.line(f"  {name}   {status.get('message') or 'not there yet'}; more: plimsoll status {name}", "red")
         raise typer.Exit(1)
@@ -56,7 +67,12 @@ def _holds(status: dict[str, Any], wanted: int | None) -> str:
     """What a count set by hand means from here on."""
     if wanted is None:
         return ""
+    left_s = (status.get("scaling") or {}).get("left_s")
     until = f"until: plimsoll scale {status['name']} auto"
+    if left_s is not None:
+        from plimsoll.cli.table import lasting
+
+        until = f"for {lasting(left_s)}, or {until}"
     if wanted:
         return f"   {until}"
     steps = ", else ".join(status["fallback"])

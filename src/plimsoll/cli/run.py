@@ -81,6 +81,25 @@ _Secrets = Annotated[
         metavar="DIR", help="Where secrets are: DIR/NAME/KEY. [default: secrets/ beside the file]", show_default=False
     ),
 ]
+_UpCores = Annotated[
+    float | None,
+    typer.Option(
+        "--cores",
+        min=0.1,
+        metavar="N",
+        help="Cores that scaling may give to replicas. [default: this machine's less one]",
+        show_default=False,
+    ),
+]
+_Record = Annotated[
+    str | None,
+    typer.Option(
+        "--record",
+        metavar="DIR",
+        help="Write what each second's scaling saw and decided into this folder.",
+        show_default=False,
+    ),
+]
 _StartMethod = Annotated[
     str,
     typer.Option(metavar="fork|spawn", help="How replicas start. [default: fork, on macOS spawn]", show_default=False),
@@ -104,6 +123,8 @@ def up(
     tls_client_cert: _TlsClientCert = "required",
     audit: _Audit = None,
     secrets: _Secrets = None,
+    cores: _UpCores = None,
+    record: _Record = None,
     start_method: _StartMethod = "",
 ) -> None:
     """Serve on this machine, behind one gateway, until Ctrl-C.
@@ -135,6 +156,8 @@ def up(
         tls=tls,
         audit=Path(audit) if audit else None,
         secrets=Path(secrets).absolute() if secrets else None,
+        cores=cores,
+        record=Path(record) if record else None,
     )
     raise typer.Exit(run_up(options, _Printer(out())))
 

@@ -199,7 +199,7 @@ def status(
 
     def page() -> Group:
         found = statuses()
-        table = render(found, instances=name is not None, width=console.width)
+        table = render(found, instances=name is not None, width=console.width, now=time.time())
         up = _ago(time.time() - float(info["started_at"]))
         lines = [Text(str(note), "yellow") for note in client.info()["notes"]]
         tenants = client.tenants()

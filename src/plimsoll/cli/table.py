@@ -79,13 +79,33 @@ def cells(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     return row
 
 
-def ready(status: Mapping[str, Any]) -> str:
+def counts(status: Mapping[str, Any]) -> str:
+    """`2/3`: ready of wanted."""
     replicas = status.get("replicas") or {}
     return f"{replicas.get('ready', 0)}/{replicas.get('wanted', 0)}"
 
 
-def notes(status: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(text, style) lines below the table: what went wrong, what to change, what this place can't honour."""
+def ready(status: Mapping[str, Any]) -> str:
+    """`2/3 (1-8)`: with the bounds, where something scales between them."""
+    scaling = status.get("scaling") or {}
+    least, most = scaling.get("min_replicas"), scaling.get("max_replicas")
+    return counts(status) + (f" ({least}-{most})" if least != most else "")
+
+
+def lasting(seconds: float) -> str:
+    """`42s`, `12m`, `1h 5m`: as exact as anybody asks."""
+    if seconds < 99.5:
+        return f"{seconds:.0f}s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes}m"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes}m" if minutes else f"{hours}h"
+
+
+def notes(status: Mapping[str, Any], now: float = 0.0) -> list[tuple[str, str]]:
+    """(text, style) lines below the table: what went wrong, what to change, what this place can't honour. `now`: unix
+    seconds."""
     lines: list[tuple[str, str]] = []
     if status.get("message") and status.get("phase") != "Ready":
         lines.append((str(status["message"]), _PHASE_STYLES.get(str(status.get("phase")), "")))
@@ -100,9 +120,35 @@ def notes(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     wrong = errors_told(status)
     if wrong:
         lines.append((wrong, "yellow"))
+    lines += scaling_told(status, now)
     lines += [(text, "dim") for text in answered_otherwise(status)]
     lines += [(f"hint: {hint}", "yellow") for hint in status.get("hints") or []]
     lines += [(f"not honoured here: {key}", "dim") for key in status.get("not_honoured") or []]
+    return lines
+
+
+def scaling_told(status: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
+    """Who decides the count, what was decided last and why, and what keeps it from happening."""
+    scaling = status.get("scaling") or {}
+    lines: list[tuple[str, str]] = []
+    by_hand, left_s = scaling.get("by_hand"), scaling.get("left_s")
+    scales = scaling.get("min_replicas") != scaling.get("max_replicas")
+    if by_hand is not None and (scales or left_s is not None):
+        until = f"for {lasting(left_s)} more, or until" if left_s is not None else "until"
+        what = f"plimsoll scale {status['name']} auto" if left_s is not None else "`replicas` leaves its file"
+        lines.append((f"held at {by_hand} by hand, {until}: {what}", "yellow"))
+    if scaling.get("holding"):
+        lines.append((str(scaling["holding"]), "yellow"))
+    if scaling.get("reason"):
+        lines.append((f"{scaling['policy']}: {scaling['reason']}", "dim"))
+    if scaling.get("change"):
+        ago = f"{lasting(max(0.0, now - scaling['changed_at']))} ago" if now else "last"
+        lines.append((f"{ago}: {scaling['change']}", "dim"))
+    if scaling.get("trimmed"):
+        lines.append((str(scaling["trimmed"]), "yellow"))
+    if scaling.get("spares"):
+        spare = sum(instance.get("phase") == "spare" for instance in status.get("instances") or [])
+        lines.append((f"spares: {spare}/{scaling['spares']} ready", "dim"))
     return lines
 
 
@@ -177,15 +223,18 @@ def service_time(learned: Mapping[str, Any] | None) -> str:
     return f"{milliseconds(learned.get('a_s'))} + n x {milliseconds(learned.get('c_s'))}"
 
 
-def render(statuses: Iterable[Mapping[str, Any]], *, instances: bool = False, width: int = 240) -> "RenderableType":
-    """`instances` adds a row a replica. What `width` columns can't hold is left out, the least needed first."""
+def render(
+    statuses: Iterable[Mapping[str, Any]], *, instances: bool = False, width: int = 240, now: float = 0.0
+) -> "RenderableType":
+    """`instances` adds a row a replica. What `width` columns can't hold is left out, the least needed first. `now`:
+    unix seconds, for how long ago things were; 0.0: they don't say."""
     from rich.console import Group
     from rich.text import Text
 
     statuses = list(statuses)
     parts: list[RenderableType] = [grid(COLUMNS, [cells(status) for status in statuses], width, _SPARE)]
     for status in statuses:
-        lines = notes(status)
+        lines = notes(status, now)
         if lines:
             parts.append(Text())
         for number, (text, style) in enumerate(lines):

@@ -57,6 +57,7 @@ class _Documents(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Scale(msgspec.Struct, forbid_unknown_fields=True):
     replicas: int | None
+    for_s: float | None = None
 
 
 def admin_app(controller: Controller, info: AdminInfo) -> Starlette:
@@ -123,7 +124,7 @@ class _Api:
     async def scale(self, request: Request) -> Response:
         asked = await _body(request, _Scale)
         name = request.path_params["name"]
-        await self._controller.scale(name, asked.replicas)
+        await self._controller.scale(name, asked.replicas, for_s=asked.for_s)
         return _json(self._controller.status(name))
 
     async def delete(self, request: Request) -> Response:

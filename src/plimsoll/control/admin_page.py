@@ -24,7 +24,7 @@ tr.more td { border-bottom: 0 }
 td.note div { border-left: 3px solid currentColor; padding-left: .6rem; overflow-wrap: anywhere }
 tr.replica td { background: var(--card); font-size: .85rem; padding-top: .15rem; padding-bottom: .15rem }
 tr.replica td:first-child { padding-left: 1rem }
-.Ready, .ready { color: var(--good) } .Failed, .failed, .error, .over { color: var(--bad) }
+.Ready, .ready, .spare { color: var(--good) } .Failed, .failed, .error, .over { color: var(--bad) }
 .Degraded, .warning, .backing_off { color: var(--warn) } .Progressing, .starting, .draining { color: var(--busy) }
 .over { font-weight: 600 } .dim, .dim small { color: var(--dim) }
 code, #events { font: 13px/1.6 ui-monospace, monospace }
@@ -53,12 +53,27 @@ function measured(text, allowed, over) {
 const latency = (seen, allowed) =>
   measured(ms(seen), allowed == null ? null : ms(allowed), seen != null && allowed != null && seen > allowed);
 
+function replicas(s) {
+  const cell = make("td", s.replicas.ready + "/" + s.replicas.wanted, "n"), c = s.scaling;
+  if (c.min_replicas !== c.max_replicas) cell.append(make("small", c.min_replicas + "\u2013" + c.max_replicas));
+  return cell;
+}
+
+function scalingNotes(c, note) {
+  if (c.by_hand != null && (c.left_s != null || c.min_replicas !== c.max_replicas))
+    note("held at " + c.by_hand + " by hand" + (c.left_s != null ? ", " + ago(c.left_s) + " more" : ""), "warning");
+  if (c.holding) note(c.holding, "warning");
+  if (c.trimmed) note(c.trimmed, "warning");
+  if (c.reason) note(c.policy + ": " + c.reason, "dim");
+  if (c.change) note(ago(Date.now() / 1000 - c.changed_at) + " ago: " + c.change, "dim");
+}
+
 function serviceRows(s) {
   const row = make("tr"), name = make("td"), phase = make("td"), b = s.budget;
   name.append(make("b", s.name), make("small", s.routes.length ? s.routes.join(" ") : "/v2/models/" + s.name));
   phase.append(make("span", s.phase, s.phase));
   const revision = make("td", "rev " + s.revision_number); revision.append(make("small", s.revision));
-  row.append(name, phase, revision, make("td", s.replicas.ready + "/" + s.replicas.wanted, "n"),
+  row.append(name, phase, revision, replicas(s),
     make("td", rate(s.requests_per_s), "n"), latency(s.latency.p50_s, b.p50_s), latency(s.latency.p95_s, b.p95_s),
     latency(s.latency.p99_s, b.p99_s), measured(share(s.error_rate), b.error_rate == null ? null : share(b.error_rate),
       s.error_rate != null && b.error_rate != null && s.error_rate > b.error_rate));
@@ -69,6 +84,7 @@ function serviceRows(s) {
   };
   if (!s.revision_number) revision.replaceChildren("\\u2013");
   if (s.message && s.phase !== "Ready") note(s.message, s.phase);
+  scalingNotes(s.scaling, note);
   for (const hint of s.hints) note("hint: " + hint, "warning");
   const errors = Object.entries(s.outcomes).filter(([kind, n]) => n && !["ok", "degraded", "cached"].includes(kind));
   if (errors.length) note("not ok: " + errors.map(([kind, n]) => n + " " + kind).join(", "), "dim");

@@ -4,8 +4,9 @@
     await controller.start()
     await controller.apply(services)
 
-One loop turns on each change of the backend, on each call, and each second. A turn observes, walks the steps of
-`reconcile` for each service, tells the backend the whole wish and publishes a snapshot when it differs from the last.
+One loop turns on each change of the backend, on each call, on each gateway's report, and each second. A turn observes,
+walks the steps of `reconcile` for each service, with `scaling` in between, tells the backend the whole wish and
+publishes a snapshot when it differs from the last.
 A step that raises becomes an event, and its service keeps its last wish and its last view; the others go on.
 """
 
@@ -20,6 +21,10 @@ from plimsoll.control import reconcile
 from plimsoll.control.edge import Edge, SecretReader, no_secrets
 from plimsoll.control.instruments import Instruments
 from plimsoll.control.revisions import Revision, RevisionStore
+from plimsoll.control.scaling.capacity import RoomReader, no_bound
+from plimsoll.control.scaling.profiles import profile_beside
+from plimsoll.control.scaling.scaler import Kit
+from plimsoll.control.scaling.scaling import Scaling, live_kit, scales
 from plimsoll.control.service_state import ServiceState, by_service
 from plimsoll.control.status import ServiceStatus, status_of
 from plimsoll.control.stream import SnapshotServer
@@ -53,6 +58,8 @@ class ControlSettings:
     purge_s: float = 5.0  # longest wait for the gateways' word that a purge is done
     preload: Callable[[ModelService], tuple[str, ...]] = field(default=_no_preload)
     secrets: SecretReader = field(default=no_secrets)
+    scaling: Kit = field(default_factory=live_kit)
+    room: RoomReader = field(default=no_bound)  # for replicas, where nobody else bounds them
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,14 @@ class Controller:
         self._edge = Edge(self.settings.secrets, self.timeline, gateways=self.settings.gateways)
         self._wishes = Wishes(store, self.timeline, self.stream.reports, self.instruments, clock, self._edge, wall)
         self._wall = wall
+        self._scaling = Scaling(
+            self.settings.scaling,
+            self.timeline,
+            self.stream.reports,
+            wall,
+            room=self.settings.room,
+            profile=profile_beside,
+        )
         self._templates: dict[str, ReplicaTemplate] = {}
         self._wish: tuple[DesiredReplicas, ...] | None = None
         self._kick = asyncio.Event()
@@ -121,9 +136,10 @@ class Controller:
         self._kick.set()
         return applied
 
-    async def scale(self, name: str, replicas: int | None) -> None:
-        """Overrides the replica count by hand; None gives it back to the file. Raises UnknownService, UserError."""
-        await self._wishes.scale(name, replicas)
+    async def scale(self, name: str, replicas: int | None, *, for_s: float | None = None) -> None:
+        """Overrides the replica count by hand for `for_s` seconds; None: for an hour where a policy scales the service,
+        else until another word. `replicas` None gives it back to the policy. Raises UnknownService, UserError."""
+        await self._wishes.scale(name, replicas, for_s)
         self._kick.set()
 
     async def delete(self, name: str) -> None:
@@ -155,7 +171,9 @@ class Controller:
         """As of the last turn. Raises UnknownService."""
         state, traffic = self._wishes.state(name), self.stream.reports.traffic(name)
         url, open_door = self.settings.gateway_url, not self._edge.tenants
-        return status_of(state, traffic, gateway_url=url, open_door=open_door, now=self._clock.now())
+        now = self._clock.now()
+        scaling = self._scaling.told(state, now)
+        return status_of(state, traffic, scaling, gateway_url=url, open_door=open_door, now=now)
 
     def statuses(self) -> list[ServiceStatus]:
         return [self.status(name) for name in sorted(self._wishes.services)]
@@ -195,16 +213,20 @@ class Controller:
             began = time.perf_counter()
             try:
                 now, seen = self._clock.now(), by_service(self.backend.observe())
-                for name, state in tuple(self._wishes.services.items()):
-                    self._reconcile(state, seen.get(name, ()), now=now)
+                states = tuple(self._wishes.services.values())
+                for state in states:
+                    self._look(state, seen.get(state.name, ()), now=now)
+                self._scaling.turn(states, self._edge.platform, now)
+                for state in states:
+                    self._conclude(state)
                 await self._carry_out()
                 await self._wishes.clean(seen.keys())
                 self.instruments.tick(self._wishes.services, time.perf_counter() - began)
             except Exception as error:
                 self._failed("", "reconciling", error)
 
-    def _reconcile(self, state: ServiceState, seen: tuple[ObservedReplica, ...], *, now: float) -> None:
-        """The steps for one service, in their order."""
+    def _look(self, state: ServiceState, seen: tuple[ObservedReplica, ...], *, now: float) -> None:
+        """What became of one service since the last turn."""
         try:
             state.seen = seen
             version, settle_s = self.stream.snapshot.version, self.settings.settle_s
@@ -212,6 +234,12 @@ class Controller:
             reconcile.notice_loop_lag(state, now=now)
             reconcile.judge(state, self.timeline, now=now)
             reconcile.settle(state, self.timeline, self.stream.reports, version, now=now, patience_s=settle_s)
+        except Exception as error:
+            self._failed(state.name, "looking", error)
+
+    def _conclude(self, state: ServiceState) -> None:
+        """What is wanted of the backend, and told to the gateways."""
+        try:
             state.desired = reconcile.desired(state, self._template)
             state.cache_url = self._edge.cache_url(state.service)
             state.view = reconcile.view(state)
@@ -258,8 +286,10 @@ class Controller:
         return made
 
     def _on_report(self, report: GatewayReport) -> None:
-        if any(state.replacement is not None for state in self._wishes.services.values()):
-            self._kick.set()  # a replacement may be waiting for this word
+        self._scaling.hear(report, self._clock.now())
+        states = self._wishes.services.values()
+        if any(state.replacement is not None or scales(state.service) for state in states):
+            self._kick.set()  # a replacement may be waiting for this word, or a request for its first replica
 
     def _failed(self, service: str, step: str, error: BaseException) -> None:
         message = f"{step} failed: {type(error).__name__}: {error}"

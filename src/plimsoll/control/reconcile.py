@@ -13,7 +13,7 @@ from plimsoll.control.timeline import Kind, Level, Timeline
 from plimsoll.core.ids import RevisionId
 from plimsoll.core.snapshot import Endpoint, EndpointState, Route, ServiceView
 from plimsoll.policy.rollout import RevisionState, plan
-from plimsoll.ports.backend import DesiredReplicas, ReplicaPhase, ReplicaTemplate
+from plimsoll.ports.backend import DesiredReplicas, ObservedReplica, ReplicaPhase, ReplicaTemplate
 from plimsoll.spec import service_views
 
 _ENDPOINT_STATES = {ReplicaPhase.READY: EndpointState.READY, ReplicaPhase.DRAINING: EndpointState.DRAINING}
@@ -172,7 +172,11 @@ def desired(state: ServiceState, template: Callable[[Revision], ReplicaTemplate]
     others = {replica.revision for replica in state.seen} | ({state.good.id} if state.good else set())
     known = sorted(others & state.revisions.keys(), key=state.number)
     old = [_rollout_state(state, revision) for revision in known if revision != state.newest.id]
-    counts = plan(state.wanted, _rollout_state(state, state.newest.id), old).desired
+    rollout = plan(state.wanted, _rollout_state(state, state.newest.id), old)
+    counts = dict(rollout.desired)
+    # Not while one revision replaces another: those that start then are the next ones to serve.
+    if state.spares and not old and state.failure is None:
+        counts[state.newest.id] = counts.get(state.newest.id, 0) + state.spares
     return tuple(
         DesiredReplicas(template(state.revisions[RevisionId(revision)]), count)
         for revision, count in counts.items()
@@ -194,6 +198,7 @@ def view(state: ServiceState) -> ServiceView:
     """The service as gateways need it. Replicas of a revision that is to go drain for them already, one look before the
     backend tells the replica to."""
     service = state.service
+    state.spare_ids = spares(state)
     stay = {entry.template.revision for entry in state.desired}
     return ServiceView(
         name=service.name,
@@ -204,7 +209,7 @@ def view(state: ServiceState) -> ServiceView:
                 replica.id,
                 replica.revision,
                 replica.address,
-                _ENDPOINT_STATES[replica.phase] if replica.revision in stay else EndpointState.DRAINING,
+                _endpoint_state(state, replica) if replica.revision in stay else EndpointState.DRAINING,
             )
             for replica in state.seen
             if replica.phase in _ENDPOINT_STATES and replica.address
@@ -219,10 +224,22 @@ def view(state: ServiceState) -> ServiceView:
     )
 
 
+def _endpoint_state(state: ServiceState, replica: ObservedReplica) -> EndpointState:
+    return EndpointState.SPARE if replica.id in state.spare_ids else _ENDPOINT_STATES[replica.phase]
+
+
+def spares(state: ServiceState) -> frozenset[str]:
+    """Of the ready replicas those beyond what is wanted, the youngest: they get requests only where nobody else is."""
+    if not state.spares:
+        return frozenset()
+    ready = [replica.id for replica in state.seen if replica.phase is ReplicaPhase.READY]
+    return frozenset(ready[state.wanted :][: state.spares])
+
+
 def why_nobody_will_come(state: ServiceState) -> str | None:
     """One line where nothing serves and nothing is going to; None where waiting may help."""
     if state.ready():
         return None
-    if state.wanted == 0:
+    if state.by_hand == 0:
         return "scaled to 0 replicas"
     return state.failed.get(state.target.id)

@@ -39,6 +39,10 @@ class ServiceState:
     newest: Revision
     good: Revision | None = None
     replicas: int | None = None  # the manual override
+    replicas_until: float | None = None  # when that ends, on the controller's clock; None: it stays
+    scaled: int | None = None  # what its scaler decided; None: nothing scales it
+    spares: int = 0  # replicas to keep ready beside those
+    spare_ids: frozenset[str] = frozenset()  # the ready ones that are spares
     cache_epoch: int = 0  # raised by a purge
     cache_url: str = field(default="", repr=False)  # of the cache's backend: holds its password
     failed: dict[RevisionId, str] = field(default_factory=dict)
@@ -59,8 +63,22 @@ class ServiceState:
         return self.service.name
 
     @property
+    def by_hand(self) -> int | None:
+        """What somebody set: by a command, or as `replicas` in the file. None: neither."""
+        return self.service.spec.replicas if self.replicas is None else self.replicas
+
+    @property
+    def proven(self) -> bool:
+        """Whether it is known of the newest revision that it works, or that it doesn't."""
+        return self.failure is not None or (self.good is not None and self.good.id == self.newest.id)
+
+    @property
     def wanted(self) -> int:
-        return self.service.wanted_replicas if self.replicas is None else self.replicas
+        if self.by_hand is not None:
+            return self.by_hand
+        count = self.service.min_replicas if self.scaled is None else self.scaled
+        # One that scales to zero is tried once: whoever saves a broken model should hear of it now.
+        return count or int(not self.proven)
 
     @property
     def failure(self) -> str | None:
@@ -75,8 +93,13 @@ class ServiceState:
     def of(self, revision: str) -> list[ObservedReplica]:
         return [replica for replica in self.seen if replica.revision == revision]
 
+    @property
+    def serving_count(self) -> int:
+        """Ready replicas that get requests."""
+        return self.ready() - len(self.spare_ids)
+
     def ready(self, revision: str | None = None) -> int:
-        """Ready replicas, of all revisions or of one."""
+        """Ready replicas, of all revisions or of one, spares too."""
         return sum(replica.phase is ReplicaPhase.READY for replica in self.seen if revision in {None, replica.revision})
 
     @property

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from plimsoll.control.reconcile import LAG_LASTS_S, LAG_SHARE
 from plimsoll.control.reports import Traffic
+from plimsoll.control.scaling.scaling import ScalingTold
 from plimsoll.control.service_state import ServiceState, one_line
 from plimsoll.core.outcome import Outcome
 from plimsoll.core.service_time import ServiceTime
@@ -25,6 +26,8 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReplicaCounts:
+    """`ready`: those that get requests; spares are told under `scaling`."""
+
     ready: int
     wanted: int
 
@@ -75,6 +78,7 @@ class InstanceStatus:
     in_flight: int
     queued: int
     service_time: ServiceTime | None
+    cpu: float | None  # the share of its cores in use
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +111,11 @@ class ServiceStatus:
     anonymous: bool  # whether a request without credentials is answered
     cache: CacheTold | None
     fallback: tuple[str, ...]
+    scaling: ScalingTold
 
 
 def status_of(
-    state: ServiceState, traffic: Traffic, *, gateway_url: str, now: float, open_door: bool = True
+    state: ServiceState, traffic: Traffic, scaling: ScalingTold, *, gateway_url: str, now: float, open_door: bool = True
 ) -> ServiceStatus:
     """`open_door`: there is no tenant; a service that doesn't say whether it takes anonymous requests does then."""
     service, serving = state.service, state.serving
@@ -125,7 +130,7 @@ def status_of(
         revision_number=serving.number,
         url=f"{gateway_url}{own}",
         routes=routes,
-        replicas=ReplicaCounts(state.ready(), state.wanted),
+        replicas=ReplicaCounts(state.serving_count, state.wanted),
         requests_per_s=traffic.requests_per_s,
         in_flight=traffic.in_flight,
         held=traffic.held,
@@ -144,6 +149,7 @@ def status_of(
         anonymous=open_door if service.spec.access.anonymous is None else service.spec.access.anonymous,
         cache=cache_told(service, traffic),
         fallback=tuple(f"Service/{step.service.name}" if step.service else step.type for step in service.spec.fallback),
+        scaling=scaling,
     )
 
 
@@ -219,7 +225,7 @@ def _instance(replica: ObservedReplica, state: ServiceState) -> InstanceStatus:
         id=replica.id,
         revision=replica.revision,
         revision_number=state.number(replica.revision),
-        phase=replica.phase.value,
+        phase="spare" if replica.id in state.spare_ids else replica.phase.value,
         pid=replica.pid,
         restarts=replica.restarts,
         reason=replica.reason,
@@ -229,4 +235,5 @@ def _instance(replica: ObservedReplica, state: ServiceState) -> InstanceStatus:
         in_flight=int(load.get("in_flight", 0)),
         queued=int(load.get("queued", 0)),
         service_time=replica.service_time,
+        cpu=replica.cpu,
     )

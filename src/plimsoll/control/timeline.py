@@ -23,7 +23,8 @@ class Kind(StrEnum):
     REPLACED = "replaced"  # `revision_number`, `old_revision_number`, `seconds`, `failed_requests`
     FAILED = "failed"  # a revision did not start: `revision_number`, `serving_revision_number`
     REPLICA = "replica"  # a replica that was ready ended without being told
-    SCALED = "scaled"  # `replicas`
+    # `replicas`; by its policy also `before`, `policy`, `evidence`; where metrics stop and come back `held`
+    SCALED = "scaled"
     DELETED = "deleted"
     PURGED = "purged"  # the answers that a service's cache kept
     REFUSED = "refused"  # a changed file was not taken: `errors`
@@ -32,7 +33,7 @@ class Kind(StrEnum):
 
 _REPEAT_S = 60.0
 
-Detail = str | int | float | bool | None | tuple[str, ...]
+Detail = str | int | float | bool | None | tuple[str, ...] | Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)

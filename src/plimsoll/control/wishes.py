@@ -9,12 +9,17 @@ from plimsoll.control.instruments import Instruments
 from plimsoll.control.reconcile import tell_failure
 from plimsoll.control.reports import ReportBook
 from plimsoll.control.revisions import Revision, RevisionStore
+from plimsoll.control.scaling.scaling import scales
 from plimsoll.control.service_state import Replacement, ServiceState
 from plimsoll.control.timeline import Kind, Timeline
 from plimsoll.core.errors import SpecError, SpecErrors, UserError
+from plimsoll.core.units import format_duration
 from plimsoll.ports.backend import ReplicaPhase
 from plimsoll.ports.clock import Clock
 from plimsoll.spec import Documents, ModelService, Whole, check_together, not_honoured
+
+# Where a policy scales: whoever forgets a count set by hand pays for it an hour, not a month.
+BY_HAND_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +105,23 @@ class Wishes:
             self._timeline.record("", Kind.APPLIED, f"{kind.lower()} {name}: {change}")
         return Applied(name, "", 0, change, tuple(not_honoured(whole)), kind)
 
-    async def scale(self, name: str, replicas: int | None) -> None:
-        """Raises UserError for a negative number."""
+    async def scale(self, name: str, replicas: int | None, for_s: float | None = None) -> None:
+        """Raises UserError for a negative number, or no time at all."""
         if replicas is not None and replicas < 0:
             raise UserError(f"{replicas} replicas are not possible; expected 0 or more")
+        if for_s is not None and not 0 < for_s < float("inf"):
+            raise UserError(f"{for_s} seconds are no time to hold a count; expected more than 0")
         async with self._changing:
             state = self.state(name)
-            if replicas != state.replicas:
+            if for_s is None and scales(state.service):
+                for_s = BY_HAND_S
+            until = None if replicas is None or for_s is None else self._clock.now() + for_s
+            changed, state.replicas_until = replicas != state.replicas, until
+            if changed:
                 state.replicas = replicas
                 told = f"scaled to {replicas}" if replicas is not None else f"scaled by its file: {state.wanted}"
+                if until is not None and for_s is not None:
+                    told += f" by hand, for {format_duration(for_s)}"
                 self._timeline.record(name, Kind.SCALED, told, replicas=state.wanted)
 
     async def purge(self, name: str) -> None:
@@ -206,7 +219,7 @@ class Wishes:
             state.failed[made.id] = made.problem
             tell_failure(state, made, made.problem, self._timeline)
         if service.spec.replicas is not None and service.spec.replicas != state.service.spec.replicas:
-            state.replicas = None  # the file says a new number
+            state.replicas = state.replicas_until = None  # the file says a new number
         state.service = service
         change = "created" if not known else "updated" if changed else "unchanged"
         if changed and not made.problem:

@@ -42,7 +42,8 @@ class DesiredReplicas:
 
 @dataclass(frozen=True, slots=True)
 class ObservedReplica:
-    """`load` is the replica's last own report: in_flight, queued, loop_lag_p99_s, rss_bytes."""
+    """`load` is the replica's last own report: in_flight, queued, loop_lag_p99_s, rss_bytes. `cpu`: the share of its
+    template's `cpus` that it used lately, 1.0 is all of it; None: not known."""
 
     id: str
     service: str
@@ -58,6 +59,7 @@ class ObservedReplica:
     retry_at: float | None = None
     load: Mapping[str, float] = field(default_factory=dict)
     service_time: ServiceTime | None = None
+    cpu: float | None = None
 
 
 class Backend(Protocol):

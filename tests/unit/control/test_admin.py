@@ -81,6 +81,9 @@ async def test_a_service_applied_is_listed_with_everything_about_it(site):
     assert status["revision"] == applied["revision"]
     (instance,) = status.pop("instances")
     assert instance["phase"] == "ready"
+    scaling = status.pop("scaling")
+    assert (scaling["policy"], scaling["min_replicas"], scaling["max_replicas"]) == ("budget", 1, 1)
+    assert (scaling["wanted"], scaling["by_hand"], scaling["holding"]) == (None, None, "")  # nothing to decide
     assert {key: status[key] for key in status if key not in {"revision", "not_honoured"}} == {
         "name": "mood",
         "phase": "Ready",

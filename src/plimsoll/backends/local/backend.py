@@ -158,6 +158,9 @@ class LocalBackend:
         while True:
             await asyncio.sleep(self._settings.watch_s)
             now = asyncio.get_running_loop().time()
+            serving = {one.observed.pid: one for one in self._replicas.values() if one.observed.pid}
+            for pid, members in processes.group_members(serving).items() if serving else ():
+                serving[pid].check_cpu(processes.cpu_seconds(members), now)
             for replica in list(self._replicas.values()):
                 replica.check_silence(now)
                 with contextlib.suppress(OSError):

@@ -27,6 +27,21 @@ def resident_bytes(pids: Iterable[int]) -> int:
     return total
 
 
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """What they have computed since they began, user and system. Less than before: one of them has ended."""
+    total = 0.0
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            times = psutil.Process(pid).cpu_times()
+            total += times.user + times.system
+    return total
+
+
+def free_memory() -> int:
+    """Bytes that new processes could take without anybody swapping."""
+    return int(psutil.virtual_memory().available)
+
+
 def available_cores() -> tuple[int, ...]:
     """Those that this process may run on; none where the system has no affinity."""
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()

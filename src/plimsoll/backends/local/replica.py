@@ -58,6 +58,7 @@ class LocalReplica:
         self._told_tail: tuple[str, ...] = ()
         self._heard_at = 0.0
         self._silent_looks = 0
+        self._cpu: tuple[float, float] | None = None  # when its processor time was looked at, and what it was
         self._log_start = 0  # where in the log this life begins
         self._listen = ""
         self._timer: asyncio.TimerHandle | None = None
@@ -91,6 +92,15 @@ class LocalReplica:
         if limit is not None and self._silent_looks * self._settings.watch_s > limit:
             self._failing(_MUTE.format(format_duration(limit)))
             self.kill()
+
+    def check_cpu(self, used_s: float, now: float) -> None:
+        """`used_s`: its processor time so far. Nobody is woken for it: it is part of the next look."""
+        before, self._cpu = self._cpu, (now, used_s)
+        if before is None or used_s < before[1] or now <= before[0]:
+            share = None  # a first look, or one of its processes was replaced
+        else:
+            share = round((used_s - before[1]) / (now - before[0]) / self.template.cpus, 3)
+        self.observed = replace(self.observed, cpu=share)
 
     def check_memory(self, resident: int) -> None:
         limit = self.template.memory_limit
@@ -132,10 +142,10 @@ class LocalReplica:
         """One life of the process. Returns the reason of its end."""
         around = self._around
         socket_path = around.new_socket()
-        self._verdict, self._told_tail = "", ()
+        self._verdict, self._told_tail, self._cpu = "", (), None
         self._log_start = logs.size_of(self.log_path)
         # The reason of the last death stays until it is ready: one that fails again and again says why throughout.
-        self._set(phase=ReplicaPhase.STARTING, started_at=self._loop.time(), ready_at=None, retry_at=None)
+        self._set(phase=ReplicaPhase.STARTING, started_at=self._loop.time(), ready_at=None, retry_at=None, cpu=None)
         exited: asyncio.Future[int] = self._loop.create_future()
         try:
             self._child = await around.spawner.spawn(

@@ -1,0 +1,124 @@
+"""Room for replicas where there is no cluster to ask for more: the machine's cores and memory.
+
+What a service's file sets as its fewest replicas always runs, and so does what somebody set by hand: a person may know
+better. Beyond that services share what is there, as `policy.placement` says.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import floor
+
+from plimsoll.control.service_state import ServiceState
+from plimsoll.core.scaling import Observation
+from plimsoll.policy.placement import Want, expected_miss, share
+from plimsoll.ports.backend import ReplicaPhase
+
+_ROUNDING = 1e-9
+_QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
+_ALLOWED = 0.01  # late, where the file says no error rate: what a p99 budget allows
+_BATCH_MOST = 64  # larger ones answer hardly more a second, whatever the model
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """`cores`: for replicas, all in all. `memory_bytes`: free now; None: not known."""
+
+    cores: float
+    memory_bytes: int | None = None
+
+
+RoomReader = Callable[[], Room | None]
+
+
+def no_bound() -> Room | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one service's policy wants, and what it saw."""
+
+    state: ServiceState
+    replicas: int
+    seen: Observation | None
+
+
+def spare_slots(state: ServiceState, room: Room | None, states: Iterable[ServiceState]) -> int | None:
+    """How many more replicas of it find room beside all that is wanted now. None: no bound is known."""
+    if room is None:
+        return None
+    used = sum((one.wanted + one.spares) * one.service.cpus for one in states)
+    slots = floor((room.cores - used) / state.service.cpus + _ROUNDING)
+    each = memory_of_one(state)
+    if room.memory_bytes is not None and each:
+        starting = sum(replica.phase is ReplicaPhase.STARTING for replica in state.seen)
+        slots = min(slots, floor(room.memory_bytes / each) + len(state.spare_ids) - starting)
+    return max(0, slots)
+
+
+def memory_of_one(state: ServiceState) -> float:
+    """As the file sets aside, else the most that a replica of it uses; 0: not known yet."""
+    if state.service.memory_request_bytes is not None:
+        return state.service.memory_request_bytes
+    return max((replica.load.get("rss_bytes", 0.0) for replica in state.seen), default=0.0)
+
+
+def granted(asked: Sequence[Asked], others: Iterable[ServiceState], room: Room) -> dict[str, int]:
+    """Replicas by service. `others`: those that nothing scales, or a person does: they have what they want."""
+    cores = room.cores - sum(state.wanted * state.service.cpus for state in others)
+    there = {"cpu": max(0.0, cores)}
+    if room.memory_bytes is not None:
+        used = sum(len(one.state.seen) * memory_of_one(one.state) for one in asked)
+        there["memory"] = room.memory_bytes + used
+    if _fits(asked, there):
+        return {one.state.name: one.replicas for one in asked}
+    shares = share([_want(one) for one in asked], there)
+    return {
+        one.state.name: min(one.replicas, max(one.state.service.min_replicas, shares[one.state.name])) for one in asked
+    }
+
+
+def _fits(asked: Iterable[Asked], there: Mapping[str, float]) -> bool:
+    needed = dict.fromkeys(there, 0.0)
+    for one in asked:
+        for name, need in _needs(one.state).items():
+            needed[name] = needed.get(name, 0.0) + one.replicas * need
+    return all(needed[name] <= amount + _ROUNDING for name, amount in there.items())
+
+
+def _needs(state: ServiceState) -> dict[str, float]:
+    return {"cpu": state.service.cpus, "memory": memory_of_one(state)}
+
+
+def _want(asked: Asked) -> Want:
+    """What each count would miss, by the forecast over the time a replica needs to start."""
+    state, seen, service = asked.state, asked.seen, asked.state.service
+    rates: list[float] = []
+    miss: list[float] = []
+    if seen is not None:
+        rates = [seen.forecast.rate(seen.lead.start_p90_s, quantile) for quantile in _QUANTILES]
+        budget_s = service.timeout_s if service.p99_s is None else service.p99_s
+        most = min(_BATCH_MOST, service.max_batch or _BATCH_MOST)
+        batch = max(1, min(most, seen.service_time.largest_within(budget_s / 2)))
+        compute_s = seen.service_time.predict(batch)
+        miss = expected_miss(asked.replicas, rates, compute_s / batch, max(0.0, budget_s - compute_s))
+    return Want(
+        service=state.name,
+        least=service.min_replicas,
+        wanted=asked.replicas,
+        miss=miss,
+        rate=sum(rates) / len(rates) if rates else 1.0,
+        priority=service.spec.scaling.priority,
+        has=state.scaled or 0,
+        allowed=_ALLOWED if service.error_rate is None else service.error_rate,
+        needs=_needs(state),
+    )
+
+
+def why_less(name: str, wanted: int, got: int, counts: Mapping[str, int], room: Room) -> str:
+    """`3 of the 5 wanted: replicas have 7 cores and 4.2 GiB of free memory here, beside risk (4)`."""
+    others = ", ".join(f"{other} ({count})" for other, count in sorted(counts.items()) if other != name)
+    memory = "" if room.memory_bytes is None else f" and {room.memory_bytes / 2**30:.1f} GiB of free memory"
+    beside = f", beside {others}" if others else ""
+    cores = f"{room.cores:g} core{'' if room.cores == 1 else 's'}"
+    return f"{got} of the {wanted} wanted: replicas have {cores}{memory} here{beside}"

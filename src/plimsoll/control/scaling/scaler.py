@@ -1,0 +1,138 @@
+"""One service's scaler: asks its policy about each new look at the service, and remembers what it said.
+
+The policy is made anew when the file changes what it is made from; the forecast, the learned starts and the service
+time stay. Nothing here changes the service.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from plimsoll.control.scaling.counts import GatewayCounts, Growth
+from plimsoll.control.scaling.watching import Starts, learned_service_time, scaled_replicas
+from plimsoll.control.service_state import ServiceState
+from plimsoll.core.scaling import Bounds, Decision, Forecast, Observation, ScalingPolicy
+from plimsoll.core.service_time import ServiceTime
+from plimsoll.insight.lead_time import LeadTimes
+from plimsoll.insight.profile import Profile
+from plimsoll.ports.backend import ReplicaPhase
+
+EVERY_S = 0.5  # reports come each second; one that was sent early is not worth a decision of its own
+SILENT_S = 3.0  # gateways report each second: after this metrics have stopped
+
+# Before a first batch and without a profile: 100 requests a second one by one. `samples` 0 says that it is a guess.
+_GUESS = ServiceTime(0.002, 0.008)
+
+
+class Forecasting(Forecast, Protocol):
+    """A forecast that learns: `arrived` requests came in the `over_s` before `now`."""
+
+    def observe(self, now: float, arrived: int, over_s: float) -> None: ...
+
+
+class Recorder(Protocol):
+    """Keeps what a policy was made from, what it was shown and what it said, to replay it."""
+
+    def begin(self, service: str, policy: str, bounds: Bounds, epoch_s: float) -> None: ...
+
+    def decided(self, service: str, seen: Observation, decision: Decision) -> None: ...
+
+
+class NoRecord:
+    def begin(self, service: str, policy: str, bounds: Bounds, epoch_s: float) -> None:
+        pass
+
+    def decided(self, service: str, seen: Observation, decision: Decision) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What scalers are made with. `policy(text, bounds, epoch_s)`: raises ValueError for a text that is none."""
+
+    policy: Callable[[str, Bounds, float], ScalingPolicy]
+    forecast: Callable[[], Forecasting]
+    record: Recorder = field(default_factory=NoRecord)
+
+
+class ServiceScaler:
+    """`decision`: the last; None before the first. `seen`: what it was made from."""
+
+    def __init__(self, kit: Kit, counts: GatewayCounts, profile: Profile | None) -> None:
+        self._kit, self._counts, self._profile = kit, counts, profile
+        self._forecast = kit.forecast()
+        leads = LeadTimes() if profile is None else LeadTimes(profile.cold_s, profile.cold_p90_s)
+        self.leads = leads
+        self._starts = Starts(leads)
+        self._service_time = _GUESS if profile is None else replace(profile.service_time, samples=0)
+        self._policy: ScalingPolicy | None = None
+        self._made_from: tuple[str, Bounds] | None = None
+        self.decision: Decision | None = None
+        self.seen: Observation | None = None
+
+    @property
+    def policy(self) -> str:
+        return "" if self._policy is None else self._policy.name
+
+    @property
+    def bounds(self) -> Bounds | None:
+        return None if self._made_from is None else self._made_from[1]
+
+    def follow(self, name: str, text: str, bounds: Bounds, epoch_s: float) -> None:
+        """Takes the file's word. Raises ValueError where `text` names no policy; the one before goes on."""
+        if self._made_from == (text, bounds):
+            return
+        self._policy = self._kit.policy(text, bounds, epoch_s)
+        self._made_from = (text, bounds)
+        self._kit.record.begin(name, text, bounds, epoch_s)
+
+    def watch(self, state: ServiceState) -> None:
+        """Each turn: starts are seen also between decisions."""
+        self._starts.look(state.seen)
+        ready = [replica for replica in state.of(state.serving.id) if replica.phase is ReplicaPhase.READY]
+        self._service_time = learned_service_time(ready) or self._service_time
+
+    def due(self, state: ServiceState, now: float) -> bool:
+        """Whether there is something new to decide on: each second, and at once when a request waits for a first
+        replica."""
+        name = state.name
+        if state.wanted == 0 and self._counts.waits(name):
+            return True
+        since_s = float("inf") if self.seen is None else now - self.seen.now
+        if self._counts.silent_s(now) > SILENT_S:
+            return since_s >= 2 * EVERY_S
+        return since_s >= EVERY_S and self._counts.fresh(name)
+
+    def decide(self, state: ServiceState, now: float, spare_slots: int | None) -> Decision:
+        """Only after `follow`. What the policy raises goes through."""
+        assert self._policy is not None
+        silent = self._counts.silent_s(now) > SILENT_S
+        growth = self._counts.growth(state.name, take=not silent)  # what the others counted is told once all speak
+        seen = self._observation(state, growth, now, spare_slots, known=growth.over_s > 0.0 and not silent)
+        if seen.arrived is not None:
+            self._forecast.observe(now, seen.arrived, seen.over_s)
+        decision = self._policy.decide(seen)
+        self.seen, self.decision = seen, decision
+        self._kit.record.decided(state.name, seen, decision)
+        return decision
+
+    def _observation(
+        self, state: ServiceState, growth: Growth, now: float, spare_slots: int | None, *, known: bool
+    ) -> Observation:
+        serving = (replica for replica in state.seen if replica.id not in state.spare_ids)
+        queued = sum(int(replica.load.get("queued", 0)) for replica in serving if replica.phase is ReplicaPhase.READY)
+        return Observation(
+            now=now,
+            arrived=growth.arrived if known else None,
+            over_s=growth.over_s if known else 0.0,
+            replicas=scaled_replicas(state),
+            wanted=state.wanted,
+            service_time=self._service_time,
+            lead=self.leads.estimate(),
+            forecast=self._forecast,
+            waiting=growth.held + queued,
+            in_flight=max(0, growth.in_flight - growth.held),
+            late=growth.late,
+            concurrency=growth.concurrency,
+            spare_slots=spare_slots,
+        )

@@ -1,0 +1,301 @@
+"""Each turn: a count set by hand ends when its time is over -> each scaler that is due asks its policy -> all find
+room -> the services' wanted counts change, and the timeline hears why.
+
+One loop owns a service: nothing but this sets `ServiceState.scaled`, and a count set by hand is above it.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from plimsoll.control.reports import ReportBook
+from plimsoll.control.scaling.capacity import Asked, Room, RoomReader, granted, no_bound, spare_slots, why_less
+from plimsoll.control.scaling.counts import GatewayCounts
+from plimsoll.control.scaling.scaler import SILENT_S, Forecasting, Kit, ServiceScaler
+from plimsoll.control.service_state import ServiceState
+from plimsoll.control.timeline import Kind, Level, Timeline
+from plimsoll.core.errors import UserError
+from plimsoll.core.scaling import Bounds, Decision, ScalingPolicy
+from plimsoll.core.snapshot import GatewayReport
+from plimsoll.insight.profile import Profile
+from plimsoll.ports.backend import ReplicaPhase
+from plimsoll.spec import ModelService, Platform, bounds_of, policy_text
+
+_FAILED_MOST = 3  # starts in a row that came to nothing: more of them will not either
+
+
+@dataclass(slots=True)
+class Change:
+    """The last change of a service's count. `at`: unix seconds."""
+
+    at: float
+    before: int
+    after: int
+    reason: str
+
+
+@dataclass(slots=True)
+class _Scaled:
+    """One service's scaler, and what was told of it."""
+
+    scaler: ServiceScaler
+    change: Change | None = None
+    decided_at: float | None = None  # unix seconds
+    holding: str = ""  # why its count stays although metrics stopped; "": they come
+    refused: str = ""  # why its policy's wish makes no sense
+    trimmed: str = ""  # why there is no room for it
+    asked: int = 0  # what its policy wants, within the bounds
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingTold:
+    """What people are told. `decision`: the last; `wanted`: what it asks for, before the machine's room, and `trimmed`
+    says what became of it. `at` and `changed_at`: unix seconds. `left_s`: until a count set by hand ends."""
+
+    policy: str
+    min_replicas: int
+    max_replicas: int
+    at: float | None = None
+    wanted: int | None = None
+    reason: str = ""
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    changed_at: float | None = None
+    change: str = ""
+    holding: str = ""
+    trimmed: str = ""
+    spares: int = 0
+    by_hand: int | None = None
+    left_s: float | None = None
+
+
+def live_kit() -> Kit:
+    """The policies by their names, and the forecast that learns."""
+    return Kit(policy=_named, forecast=_forecast)
+
+
+def _named(text: str, bounds: Bounds, epoch_s: float) -> ScalingPolicy:
+    from plimsoll.policy.scaling.named import make
+
+    return make(text, bounds, epoch_s=epoch_s)
+
+
+def _forecast() -> Forecasting:
+    from plimsoll.insight.forecast import Forecaster
+
+    return Forecaster()
+
+
+def scales(service: ModelService) -> bool:
+    """Whether there is anything to decide."""
+    return service.max_replicas > service.min_replicas
+
+
+class Scaling:
+    """`wall`: unix seconds. `profile`: what was measured of a service beforehand."""
+
+    def __init__(
+        self,
+        kit: Kit,
+        timeline: Timeline,
+        reports: ReportBook,
+        wall: Callable[[], float],
+        *,
+        room: RoomReader = no_bound,
+        profile: Callable[[ModelService], Profile | None] = lambda service: None,
+    ) -> None:
+        self._kit, self._timeline, self._wall = kit, timeline, wall
+        self._counts = GatewayCounts(reports)
+        self._room, self._profile = room, profile
+        self._scaled: dict[str, _Scaled] = {}
+
+    def hear(self, report: GatewayReport, now: float) -> None:
+        self._counts.hear(report, now)
+
+    def turn(self, states: Collection[ServiceState], platform: Platform | None, now: float) -> None:
+        for name in self._scaled.keys() - {state.name for state in states if scales(state.service)}:
+            del self._scaled[name]
+            self._counts.forget(name)
+        for state in states:
+            self._end_by_hand(state, now)
+        room = self._room()
+        # All ask before any is heard: whoever comes first must not have more.
+        asked = [self._ask(state, platform, now, room, states) for state in states]
+        if any(asked):
+            self._take(states, room)
+
+    def told(self, state: ServiceState, now: float) -> ScalingTold:
+        service, known = state.service, self._scaled.get(state.name)
+        left_s = None if state.replicas_until is None else max(0.0, state.replicas_until - now)
+        if known is None:
+            least, most = service.min_replicas, service.max_replicas
+            return ScalingTold(policy_text(service), least, most, by_hand=state.by_hand, left_s=left_s)
+        scaler, change, decision = known.scaler, known.change, known.scaler.decision
+        return ScalingTold(
+            policy=scaler.policy or policy_text(service),
+            min_replicas=service.min_replicas,
+            max_replicas=service.max_replicas,
+            at=known.decided_at,
+            wanted=None if decision is None else known.asked,
+            reason="" if decision is None else decision.reason,
+            evidence={} if decision is None else decision.evidence,
+            changed_at=None if change is None else change.at,
+            change="" if change is None else f"{change.before} → {change.after}: {change.reason}",
+            holding=known.holding,
+            trimmed=known.trimmed or known.refused,
+            spares=state.spares,
+            by_hand=state.by_hand,
+            left_s=left_s,
+        )
+
+    # --- the steps --------------------------------------------------------------------------------------------------
+
+    def _end_by_hand(self, state: ServiceState, now: float) -> None:
+        until = state.replicas_until
+        if until is None or now < until:
+            return
+        count, state.replicas, state.replicas_until = state.replicas, None, None
+        then = f"{policy_text(state.service)} decides again" if scales(state.service) else f"{state.wanted} again"
+        message = f"the time at {count} by hand is over: {then}"
+        self._timeline.record(state.name, Kind.SCALED, message, replicas=state.wanted)
+
+    def _ask(
+        self,
+        state: ServiceState,
+        platform: Platform | None,
+        now: float,
+        room: Room | None,
+        states: Collection[ServiceState],
+    ) -> bool:
+        """Asks its policy where it is time; whether it did. A policy that fails leaves the count as it is."""
+        if not scales(state.service):
+            state.scaled, state.spares = None, 0
+            return False
+        if state.scaled is None:  # begin with what is there: another controller may have started it
+            state.scaled = sum(replica.phase is not ReplicaPhase.DRAINING for replica in state.seen) or 1
+        state.scaled = within(state.scaled, state.service)
+        try:
+            known = self._known(state)
+            scaler = known.scaler
+            epoch_s = self._wall() - now
+            scaler.follow(state.name, policy_text(state.service), bounds_of(state.service, platform), epoch_s)
+            scaler.watch(state)
+            if not scaler.due(state, now):
+                return False
+            decision = scaler.decide(state, now, spare_slots(state, room, states))
+        except Exception as error:
+            message = f"its scaling policy failed: {type(error).__name__}: {error}; {state.wanted} replicas stay"
+            self._timeline.record_once(state.name, Kind.ERROR, message)
+            return False
+        known.decided_at = self._wall()
+        known.asked = self._reasonable(state, known, decision)
+        self._tell_holding(state, known, now)
+        return True
+
+    def _known(self, state: ServiceState) -> _Scaled:
+        known = self._scaled.get(state.name)
+        if known is None:
+            known = self._scaled[state.name] = _Scaled(ServiceScaler(self._kit, self._counts, self._read(state)))
+        return known
+
+    def _reasonable(self, state: ServiceState, known: _Scaled, decision: Decision) -> int:
+        """What a policy asks for, as far as it can make sense whatever the policy."""
+        asked = within(decision.replicas, state.service)
+        assert state.scaled is not None
+        assert known.scaler.seen is not None
+        seen = known.scaler.seen
+        known.refused = ""
+        if not asked and seen.waiting:
+            return 1  # somebody waits for a first replica
+        if seen.lead.failed >= _FAILED_MOST and asked > max(state.scaled, 1):
+            known.refused = f"the last {seen.lead.failed} starts failed: more would not help"
+            return max(state.scaled, 1)
+        return asked
+
+    def _tell_holding(self, state: ServiceState, known: _Scaled, now: float) -> None:
+        silent_s = self._counts.silent_s(now)
+        if silent_s > SILENT_S:
+            if not known.holding:
+                known.holding = f"no word from a gateway: {state.wanted} replicas stay until metrics are back"
+                self._timeline.record(
+                    state.name, Kind.SCALED, known.holding, level=Level.WARNING, replicas=state.wanted, held=True
+                )
+        elif known.holding:
+            known.holding = ""
+            self._timeline.record(state.name, Kind.SCALED, "metrics are back", replicas=state.wanted, held=False)
+
+    def _take(self, states: Collection[ServiceState], room: Room | None) -> None:
+        """The decisions become wanted counts, as far as there is room."""
+        asking = {state.name: state for state in states if state.by_hand is None and self._decided(state)}
+        asked = [
+            Asked(state, self._scaled[name].asked, self._scaled[name].scaler.seen) for name, state in asking.items()
+        ]
+        counts = {one.state.name: one.replicas for one in asked}
+        if room is not None:
+            others = [state for state in states if state.name not in asking]
+            counts = granted(asked, others, room)
+        for one in asked:
+            name, count = one.state.name, counts[one.state.name]
+            less = why_less(name, one.replicas, count, counts, room) if room and count < one.replicas else ""
+            self._change(one.state, count, less)
+        for state in states:
+            known = self._scaled.get(state.name)
+            if known is not None and state.name not in asking and known.scaler.decision is not None:
+                state.scaled, state.spares = known.asked, 0  # somebody's own count goes before it
+        self._keep_spares(asking.values(), states, room)
+
+    def _decided(self, state: ServiceState) -> bool:
+        known = self._scaled.get(state.name)
+        return known is not None and known.scaler.decision is not None
+
+    def _change(self, state: ServiceState, count: int, less: str) -> None:
+        known = self._scaled[state.name]
+        decision, before = known.scaler.decision, state.scaled
+        assert decision is not None
+        assert before is not None
+        short, known.trimmed, state.scaled = bool(less) and not known.trimmed, less, count
+        if count == before and not short:
+            return
+        reason = "; ".join(filter(None, (decision.reason, known.refused, less)))
+        message = f"{before} → {count}: {reason}" if count != before else f"stays at {count}: {reason}"
+        known.change = Change(self._wall(), before, count, reason)
+        self._timeline.record(
+            state.name,
+            Kind.SCALED,
+            message,
+            level=Level.WARNING if less else Level.INFO,
+            replicas=count,
+            before=before,
+            policy=known.scaler.policy,
+            evidence=dict(decision.evidence),
+        )
+
+    def _keep_spares(
+        self, asking: Collection[ServiceState], states: Collection[ServiceState], room: Room | None
+    ) -> None:
+        """In what room is left: a spare never takes a serving replica's place."""
+        for state in asking:
+            decision = self._scaled[state.name].scaler.decision
+            assert decision is not None
+            state.spares = 0
+            wanted = spares_of(state.service, decision, state.wanted)
+            slots = spare_slots(state, room, states) if wanted else 0
+            state.spares = wanted if slots is None else min(wanted, slots)
+
+    def _read(self, state: ServiceState) -> Profile | None:
+        try:
+            return self._profile(state.service)
+        except UserError as error:
+            self._timeline.record(state.name, Kind.ERROR, f"its profile is left out: {error}", level=Level.WARNING)
+            return None
+
+
+def within(count: int, service: ModelService) -> int:
+    return min(max(count, service.min_replicas), service.max_replicas)
+
+
+def spares_of(service: ModelService, decision: Decision, replicas: int) -> int:
+    """Ready ones beside those that serve. The file's word goes before the policy's; spares with their libraries loaded
+    are what the fork server is. One that could never be promoted would be for nothing."""
+    written, count = service.spec.scaling.spares, decision.spares
+    if written is not None:
+        count = written.count if written.state == "ModelLoaded" else 0
+    return max(0, min(count, service.max_replicas - replicas))

@@ -1,0 +1,50 @@
+"""How long a new replica takes to become useful, from the starts that were seen: what scaling has to look ahead."""
+
+from collections import deque
+
+from plimsoll.core.scaling import LeadTime
+
+_KEPT = 50  # of a revision: a machine's mood of last month says nothing
+_FEW = 10  # with fewer starts than this the largest stands for their 90th percentile, with a margin
+_MARGIN = 1.25
+
+
+class LeadTimes:
+    """One service's. `prior_s` and `prior_p90_s`, seconds, hold until a first start was seen; a new revision is taken
+    to start like the one before it, until it was seen to."""
+
+    def __init__(self, prior_s: float = 2.0, prior_p90_s: float | None = None) -> None:
+        self._prior = LeadTime(prior_s, 1.5 * prior_s if prior_p90_s is None else max(prior_s, prior_p90_s))
+        self._starts: deque[float] = deque(maxlen=_KEPT)
+        self._revision = self._failing = ""
+        self._failed = 0
+
+    @property
+    def starts(self) -> int:
+        """How many of the present revision, or of the one before it, the estimate rests on."""
+        return len(self._starts)
+
+    def ready(self, revision: str, seconds: float) -> None:
+        """A replica of `revision` got ready `seconds` after it was asked for."""
+        if revision != self._revision:
+            self._revision = revision
+            self._starts.clear()
+        self._failed = 0
+        self._starts.append(max(0.0, seconds))
+
+    def failed(self, revision: str) -> None:
+        """One ended, or ran into its time limit, before it was ready."""
+        if revision != self._failing:
+            self._failing = revision
+            self._failed = 0
+        self._failed += 1
+
+    def estimate(self) -> LeadTime:
+        """Median and 90th percentile of the starts; `failed`: how many in a row never got ready."""
+        if not self._starts:
+            return LeadTime(self._prior.start_s, self._prior.start_p90_s, failed=self._failed)
+        ordered = sorted(self._starts)
+        count = len(ordered)
+        median = (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
+        p90 = ordered[-1] * _MARGIN if count < _FEW else ordered[min(count - 1, -(-9 * count // 10) - 1)]
+        return LeadTime(median, max(median, p90), failed=self._failed)

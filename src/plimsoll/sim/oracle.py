@@ -61,6 +61,8 @@ def oracle(
             Levels(
                 loads=_summed(arrived, times),
                 step_s=times * step_s,
+                seconds=len(arrived) * step_s,
+                offered=float(arrived.sum()),
                 room=capacity * (times * step_s + wait_s),
                 wait_s=wait_s,
                 start_s=max(0.0, cold_s - 2 * wait_s),
@@ -70,7 +72,6 @@ def oracle(
                 blind_s=cold_s,
             ),
             late_share,
-            len(arrived) * step_s,
         )
         for times in _multiples(len(arrived), step_s, wait_s, steps_s)
     ]
@@ -113,15 +114,18 @@ def _multiples(count: int, step_s: float, wait_s: float, steps_s: Sequence[float
     if steps_s is None:
         steps_s = _STEPS_S if wait_s > 0 else (1.0,)
     fewest = ceil(count / _STEPS_MOST)
-    return sorted({max(1, fewest, round(step / step_s)) for step in steps_s})
+    found = sorted({max(1, fewest, round(step / step_s)) for step in steps_s})
+    return [times for times in found if times <= count] or [1]
 
 
 def _summed(counts: Floats, times: int) -> Floats:
-    return counts if times == 1 else np.add.reduceat(counts, np.arange(0, len(counts), times))
+    """Whole steps; what comes after the last is let go for nothing."""
+    steps = len(counts) // times
+    return np.asarray(counts[: steps * times].reshape(steps, times).sum(axis=1))
 
 
-def _bound(levels: Levels, late_share: float, seconds: float) -> tuple[float, float, float, float, Levels, float]:
-    """(bound, share allowed, its price, a price above which keeps the share, levels, seconds).
+def _bound(levels: Levels, late_share: float) -> tuple[float, float, float, float, Levels]:
+    """(bound, share allowed, its price, a price above which keeps the share, levels).
 
     The value at a price less the price of the allowed ones is a bound at every price (weak duality) and concave in it:
     a grid, and finer ones round its best.
@@ -130,7 +134,7 @@ def _bound(levels: Levels, late_share: float, seconds: float) -> tuple[float, fl
     low = 0.25 * levels.step_s / levels.room
     ends = values(levels, np.array([enough, 2 * enough]))
     never = max(0.0, float(ends[1] - ends[0]) / enough)  # too many for `most`, or too early
-    allowed = max(late_share * levels.requests, never)
+    allowed = max(late_share * levels.offered, never)
     prices = np.geomspace(low, enough, 2 * _PRICES)
     for _ in range(4):
         found = values(levels, prices) - prices * allowed
@@ -138,15 +142,14 @@ def _bound(levels: Levels, late_share: float, seconds: float) -> tuple[float, fl
         price, best = float(prices[at]), float(found[at])
         lower, upper = prices[max(0, at - 1)], prices[min(len(prices) - 1, at + 1)]
         prices = np.linspace(lower, upper, _PRICES)
-    floor_s = levels.least * seconds  # an allowance for nothing is 0, not below it
-    share = allowed / levels.requests if levels.requests else 0.0
-    return max(best, floor_s), share, price, float(upper), levels, seconds
+    share = allowed / levels.offered if levels.offered else 0.0
+    return max(best, levels.least * levels.seconds), share, price, float(upper), levels
 
 
-def _planned(bound: float, share: float, price: float, upper: float, levels: Levels, _: float) -> OracleResult:
+def _planned(bound: float, share: float, price: float, upper: float, levels: Levels) -> OracleResult:
     reached, lost, replicas = plan(levels, upper)
     tries = 0
-    while lost > share * levels.requests * (1 + 1e-9) + 1e-6 and tries < 20:
+    while lost > share * levels.offered * (1 + 1e-9) + 1e-6 and tries < 20:
         upper, tries = upper * 1.05, tries + 1
         reached, lost, replicas = plan(levels, upper)
     gap = max(0.0, reached / bound - 1) if bound > 0 else 0.0

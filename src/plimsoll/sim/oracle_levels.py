@@ -17,12 +17,15 @@ _ROWS = 1024  # steps whose levels' loads are held at once
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """What the programme knows. `loads`: requests of each step; `room`: what one replica serves of a step's requests,
-    in the step and the `wait_s` after it; `start_s`: what a start is charged with; `least` are always on; `most` there
-    can be; `ready`: on at the beginning, None: as many as one likes; `blind_s`: before, none of the others is ready."""
+    """What the programme knows. `loads`: requests of each step; `seconds`, `offered`: of the whole trace. `room`: what
+    one replica serves of a step's requests, in the step and the `wait_s` after it; `start_s`: what a start is charged
+    with; `least` are always on; `most` there can be; `ready`: on at the beginning, None: as many as one likes;
+    `blind_s`: before, none of the others is ready."""
 
     loads: Floats
     step_s: float
+    seconds: float
+    offered: float
     room: float
     wait_s: float
     start_s: float
@@ -41,10 +44,6 @@ class Levels:
     def free(self) -> float:
         """Requests that being on at the very end of a step serves, in the wait after it."""
         return self.room * self.wait_s / (self.step_s + self.wait_s)
-
-    @property
-    def requests(self) -> float:
-        return float(self.loads.sum())
 
     def rows(self) -> Iterator[tuple[int, Floats, Floats]]:
         """(step, each free level's requests, what it costs to be on just for them), for each step."""
@@ -91,7 +90,7 @@ def values(levels: Levels, prices: Floats) -> Floats:
             kept = on + levels.step_s
         off = np.minimum(np.minimum(off + lost, on + brief), begun)
         on = np.minimum(kept, begun)
-    total = np.minimum(off, on).sum(axis=1) + levels.least * levels.step_s * len(levels.loads)
+    total = np.minimum(off, on).sum(axis=1) + levels.least * levels.seconds
     return np.asarray(total + _above(levels, prices))
 
 
@@ -130,7 +129,7 @@ def _followed(
 ) -> tuple[float, float, NDArray[np.int64]]:
     """The plan from its end to its beginning."""
     found = np.full(len(levels.loads), levels.least, dtype=np.int64)
-    cost, lost = float(levels.least * levels.step_s * len(levels.loads)), 0.0
+    cost, lost = float(levels.least * levels.seconds), 0.0
     each = np.arange(len(state))
     for step, load, edge in reversed(list(levels.rows())):
         came = from_on[state.astype(np.int64), step, each]

@@ -34,6 +34,11 @@ class PerSecond:
         return first, at, mean
 
 
+def is_time(now: float) -> bool:
+    """Not NaN, not beyond what a clock shows: 32 million years."""
+    return -1e15 < now < 1e15
+
+
 def sane(value: float) -> float:
     """0 to 1e12, whatever a broken host says: NaN is 0."""
     return min(value, 1e12) if value > 0 else 0.0

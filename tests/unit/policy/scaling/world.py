@@ -32,7 +32,7 @@ def seen(now, *, rate=0.0, ready=1, wanted=None, over_s=1.0, metrics=True, **mor
         now=now,
         arrived=round(rate * over_s) if metrics else None,
         over_s=over_s,
-        replicas=more.pop("replicas", None) or replicas(ready, now=now),
+        replicas=more.pop("replicas") if "replicas" in more else replicas(ready, now=now),
         wanted=ready if wanted is None else wanted,
         service_time=SERVICE_TIME,
         lead=LEAD,

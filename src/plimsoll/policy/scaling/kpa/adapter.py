@@ -4,7 +4,7 @@ Requests inside (waiting, held and computing) are its concurrency: Knative's que
 """
 
 from dataclasses import dataclass
-from math import floor
+from math import floor, inf
 from typing import Any
 
 from plimsoll.core.scaling import Bounds, Decision, Observation, ReplicaState
@@ -20,7 +20,8 @@ from plimsoll.policy.scaling.kpa.zero import (
     ready_threshold,
     resolve_target,
 )
-from plimsoll.policy.scaling.seconds import PerSecond, sane
+from plimsoll.policy.scaling.reasons import change
+from plimsoll.policy.scaling.seconds import PerSecond, is_time, sane
 from plimsoll.policy.scaling.settings import number, read_settings, seconds, share, whole
 
 CONCURRENCY, RPS = "concurrency", "rps"
@@ -102,7 +103,7 @@ class KpaScaling:
         self.bounds = bounds
         total = _DEFAULT_TOTAL[chosen.metric]
         target, total = resolve_target(total=total, utilization=chosen.utilization, target=chosen.target)
-        self.name = "kpa" if settings is None else f"kpa:{chosen.metric}={total:g}"
+        self.name = "kpa"
         self._spec = DeciderSpec(
             target_value=target,
             total_value=total,
@@ -124,25 +125,32 @@ class KpaScaling:
             progress_deadline_s=chosen.progress_deadline_s,
             target_burst_capacity=chosen.burst,
         )
+        self._desired = UNKNOWN
+        self._activity = Activity.ACTIVATING
+        self._initialized = False
+        self._last = -inf
+        self._restart()
+
+    def _restart(self) -> None:
+        """At the beginning, and when the clock went back: what was measured is of a time that is yet to come."""
+        chosen = self.settings
         panic_s = max(float(round(chosen.window_s * chosen.panic_window)), 1.0)
         self._per_second = PerSecond(round(chosen.window_s))
         self._stable, self._panic = Buckets(chosen.window_s), Buckets(panic_s)
         self._autoscaler: Autoscaler | None = None
-        self._desired = UNKNOWN
-        self._activity, self._since = Activity.ACTIVATING, 0.0
-        self._initialized = False
+        self._since = self._due = 0.0
         self._proxy_since: float | None = None
-        self._due = 0.0
         self._decision: Decision | None = None
 
     def decide(self, seen: Observation) -> Decision:
-        now, decision = seen.now, self._decision
-        if seen.arrived is None:
+        now = seen.now
+        if seen.arrived is None or not is_time(now):
             return self._hold(seen)
-        value = self._take_in(seen)
-        # A clock that jumped back must not stop decisions for as long as it jumped.
-        waits = self._due - TICK_S - _TIMER_S <= now < self._due - _TIMER_S
-        if decision is not None and waits and not (self._desired == 0 and value > 0):
+        if now < self._last - 1.0:
+            self._restart()
+        self._last = now
+        value, decision = self._take_in(seen), self._decision
+        if decision is not None and now < self._due - _TIMER_S and not (self._desired == 0 and value > 0):
             return decision
         self._due = self._due + TICK_S if abs(now - self._due) <= _TIMER_S else now + TICK_S
         self._decision = self._decide(seen, now)
@@ -169,7 +177,7 @@ class KpaScaling:
     def _hold(self, seen: Observation) -> Decision:
         count = min(max(seen.wanted, self.bounds.least), self.bounds.most)
         self._decision = None
-        return Decision(count, f"{count}: no metrics, held", {"metrics": False})
+        return Decision(count, f"{change(seen.wanted, count)}: no metrics, held", {"metrics": False})
 
     def _decide(self, seen: Observation, now: float) -> Decision:
         ready = seen.count(ReplicaState.READY)
@@ -195,7 +203,11 @@ class KpaScaling:
             "activity": self._activity.value,
             "excess_burst_capacity": result.excess_burst_capacity,
         }
-        return Decision(replicas, self._reason(replicas, want, stable or 0.0, panic or 0.0), evidence)
+        return Decision(
+            replicas,
+            f"{change(seen.wanted, replicas)}: {self._why(replicas, want, stable or 0.0, panic or 0.0)}",
+            evidence,
+        )
 
     def _reconcile(self, result: ScaleResult, now: float, ready: int, current: int) -> tuple[int, int]:
         """Knative's reconciler: (scale wanted, replicas to set)."""
@@ -215,16 +227,16 @@ class KpaScaling:
             self._activity, self._since = activity, now
         return applied.want, min(max(replicas, self.bounds.least), self.bounds.most)
 
-    def _reason(self, replicas: int, want: int, stable: float, panic: float) -> str:
+    def _why(self, replicas: int, want: int, stable: float, panic: float) -> str:
         unit = "/s" if self.settings.metric == RPS else " inside"
         target = self._spec.target_value
         seen = (
             f"{stable:.4g}{unit} over {self.settings.window_s:g} s, {panic:.4g} in panic's window, {target:g} a replica"
         )
         if self._autoscaler is not None and self._autoscaler.panic_since is not None:
-            return f"{replicas}: panic, nothing is taken away: {seen}"
+            return f"panic, nothing is taken away: {seen}"
         if want == 0 and replicas > 0:
-            return f"{replicas}: idle, to zero once the grace of {self.settings.grace_s:g} s is over: {seen}"
+            return f"idle, to zero once the grace of {self.settings.grace_s:g} s is over: {seen}"
         if self._desired > self.bounds.most:
-            return f"{replicas}: {self._desired} wanted, the most is {self.bounds.most}: {seen}"
-        return f"{replicas}: {seen}"
+            return f"{self._desired} wanted, the most is {self.bounds.most}: {seen}"
+        return seen

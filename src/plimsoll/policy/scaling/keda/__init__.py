@@ -1,0 +1,1 @@
+"""KEDA: it wakes a service and puts it to sleep, an HPA does the rest. See docs/scaling-peers.md."""

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from plimsoll.app.child_host import on_signals, run_loop
 from plimsoll.app.client import AdminClient
+from plimsoll.app.example import door_of
 from plimsoll.app.instance import Instance, find
 from plimsoll.app.sources import service_files
 from plimsoll.core.errors import PlimsollError, UserError
@@ -213,7 +214,7 @@ def _named(options: LoadOptions) -> tuple[Target, Budget, float, Callable[[], in
         body, note = options.body, ""
     if body is None:
         body, note = _zeros(instance, name), "body: zeros, by the model's metadata"
-    path, host = _path(name, [str(route) for route in status.get("routes") or []], body)
+    path, host = door_of(name, [str(route) for route in status.get("routes") or []], body)
     headers = (f"host: {host}", *options.headers) if host else options.headers
     target = http_target(f"{instance.gateway}{path}", body, headers, tls=options.tls)
     return target, budget, timeout_s, lambda: int(client.service(name)["replicas"]["ready"]), note
@@ -256,24 +257,6 @@ def _zeros(instance: Instance, name: str) -> bytes:
             "or write request.json beside its service file"
         )
     return json.dumps(body).encode()
-
-
-def _path(name: str, routes: list[str], body: bytes) -> tuple[str, str]:
-    """(path, host) of the door that takes this body: the protocols' where it is theirs, else the service's own."""
-    try:
-        sent = json.loads(body)
-    except ValueError:
-        sent = None
-    infer = f"/v2/models/{name}/infer"
-    if isinstance(sent, dict) and isinstance(sent.get("inputs"), list):
-        return infer, ""
-    if routes:
-        own = next((route for route in routes if route.startswith("/")), routes[0])
-        host, slash, path = own.partition("/")
-        return slash + path, host
-    if isinstance(sent, dict) and "instances" in sent:
-        return f"/v1/models/{name}:predict", ""
-    return infer, ""
 
 
 # Around the run

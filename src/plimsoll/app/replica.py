@@ -42,7 +42,9 @@ def replica_settings(args: Mapping[str, Any], *, trusted: bool | None = None) ->
     return msgspec.convert(values, ReplicaSettings)
 
 
-async def run_replica(settings: ReplicaSettings, args: Mapping[str, Any], report: Report) -> int:
+async def run_replica(
+    settings: ReplicaSettings, args: Mapping[str, Any], report: Report, *, make: type[Replica] = Replica
+) -> int:
     """Serves until SIGTERM (and SIGINT, where it isn't ignored) has drained it. The exit status."""
     ended = asyncio.Event()
 
@@ -51,7 +53,7 @@ async def run_replica(settings: ReplicaSettings, args: Mapping[str, Any], report
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         on_signals(stop.set, signal.SIGINT)
     spawner = await spawner_for_workers(args)
-    replica = Replica(settings, spawner, report, on_end=lambda reason: ended.set())
+    replica = make(settings, spawner, report, on_end=lambda reason: ended.set())
     starting = asyncio.create_task(replica.start())
     stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(ended.wait())
     try:

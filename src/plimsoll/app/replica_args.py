@@ -13,7 +13,7 @@ from plimsoll.app.model_source import model_source
 from plimsoll.spec import ModelService
 
 # How many items a call may hold where the user doesn't say. The queue finds the useful size below it by itself.
-_MAX_BATCH = 64
+MAX_BATCH = 64
 
 
 def settings_values(args: Mapping[str, Any], *, trusted: bool | None = None) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def settings_values(args: Mapping[str, Any], *, trusted: bool | None = None) -> 
         "source": dataclasses.asdict(source),
         "routes": [route.path for route in service.spec.routes],
         "isolation": service.spec.runtime.isolation,
-        "max_batch": service.max_batch or _MAX_BATCH,
+        "max_batch": service.max_batch or MAX_BATCH,
         "linger_s": service.linger_s,
         "target_s": service.target_s,
         "timeout_s": service.timeout_s,

@@ -1,0 +1,236 @@
+"""From batches that were timed to a profile: the line t(b) = a + c·b, what lies beside it, and whether it fits.
+
+Unlike the live model (`service_time`), which forgets, this looks at all batches at once. A replica is taken by a batch
+for as long as the model computes, or, where decoding and encoding its requests on the same core take longer, for that:
+a model of 50 us a batch, whose requests cost 30 us each to handle, does not do 20,000 batches of 64 a second. So two
+lines are fitted, the model's and the replica's; plans use the second.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import exp, log, sqrt
+
+from plimsoll.insight.profile import LogNormal, Profile
+
+MISFIT = 0.2  # of the measured time: beyond it a line says little about a size
+_FEW = 5  # batches of one size that are too few to be held against the line, where others have more
+_TOP_DROPPED = 0.02  # of a size's slowest batches: a collection or another process, not the model
+_UNBOUNDED = 10**6  # items: as good as any number
+_LONG_TAIL = 0.3  # relative spread of single requests from which a lognormal says more than mean and spread
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """`callers` sent one request after the other for `wall_s`. `batches`: (items, seconds in the model) in their order;
+    `cpu_s`: used by the replica's processes in that time; `latencies_s`: of requests, as their callers saw them."""
+
+    callers: int
+    wall_s: float
+    cpu_s: float
+    batches: Sequence[tuple[int, float]]
+    latencies_s: Sequence[float]
+
+    @property
+    def items(self) -> int:
+        return sum(size for size, _ in self.batches)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeRow:
+    """One size: mean seconds that a batch takes of the replica, the line's, and the relative error of the line (0.1:
+    10% above). `spread`: of these batches, relative."""
+
+    size: int
+    batches: int
+    measured_s: float
+    fitted_s: float
+    spread: float = 0.0
+
+    @property
+    def error(self) -> float:
+        return self.fitted_s / self.measured_s - 1.0 if self.measured_s > 0 else 0.0
+
+    @property
+    def misfit(self) -> bool:
+        """Beyond MISFIT, and more than two standard errors of so few batches beyond it."""
+        return abs(self.error) > MISFIT + 2 * self.spread / sqrt(self.batches)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """`a_s`, `c_s`: seconds that a batch takes of the replica; `model_a_s`, `model_c_s`: of them in the model.
+    `overhead_s`: what a lone request takes beside that. `spread`: relative standard deviation of a size's batches.
+    `fits_up_to`: the largest size below which no error is beyond MISFIT; 0: not even one item's."""
+
+    a_s: float
+    c_s: float
+    model_a_s: float
+    model_c_s: float
+    spread: float
+    overhead_s: float
+    cpu: float
+    rows: tuple[SizeRow, ...]
+    fits_up_to: int
+    lognormal: LogNormal | None = None
+
+    @property
+    def worst(self) -> SizeRow | None:
+        """The misfit with the largest error, else the row with it."""
+        return max(self.rows, key=lambda row: (row.misfit, abs(row.error)), default=None)
+
+    @property
+    def misfit(self) -> bool:
+        return any(row.misfit for row in self.rows)
+
+
+def fit(phases: Sequence[Phase], *, cores: float = 1.0) -> Fit:
+    """`cores`: that the replica may use. The first phase has one caller. Raises ValueError without any batch."""
+    by_size = grouped(batch for phase in phases for batch in phase.batches)
+    if not by_size:
+        raise ValueError("no batch was timed")
+    means = {size: _mean(kept(times)) for size, times in by_size.items()}
+    counts = {size: len(times) for size, times in by_size.items()}
+    enough = {size for size, count in counts.items() if count >= _FEW} or set(counts)
+    model = line([(size, means[size], min(counts[size], 100)) for size in sorted(enough)])
+    busy = [(phase.items / len(phase.batches), _busy(phase, cores)) for phase in phases if phase.batches]
+    # What a batch takes of the replica is at least what it takes of the model.
+    beside = line([(size, seconds - _at(model, size), 1) for size, seconds in busy], least=0.0)
+    a_s, c_s = model[0] + beside[0], model[1] + beside[1]
+    rows = tuple(
+        SizeRow(
+            size,
+            counts[size],
+            means[size] + _at(beside, size),
+            a_s + c_s * size,
+            relative_spread([kept(by_size[size])]) * means[size] / (means[size] + _at(beside, size)),
+        )
+        for size in sorted(enough)
+    )
+    spread = relative_spread([kept(by_size[size]) for size in enough])
+    taken_s = sum((a_s + c_s * mean) * len(phase.batches) for phase, (mean, _) in zip(_used(phases), busy, strict=True))
+    return Fit(
+        a_s=a_s,
+        c_s=c_s,
+        model_a_s=model[0],
+        model_c_s=model[1],
+        spread=spread,
+        overhead_s=_overhead(phases, a_s, c_s),
+        cpu=min(sum(phase.cpu_s for phase in phases) / taken_s, max(cores, 1.0)) if taken_s > 0 else 1.0,
+        rows=rows,
+        fits_up_to=_fits_up_to(rows),
+        lognormal=lognormal(by_size[1]) if set(by_size) == {1} and spread > _LONG_TAIL else None,
+    )
+
+
+def capacity(profile: Profile, p99_s: float | None) -> tuple[int, float]:
+    """(batch, items a second) at the largest batch that keeps the budget. Who just missed a batch waits for it and then
+    for its own, so two of them and the overhead must fit; one alone where not even two of one item do. (0, 0): nothing
+    does. Without a budget: at `max_batch`."""
+    found = profile.service_time
+    most = profile.max_batch or _UNBOUNDED
+    if p99_s is None:
+        return most, found.capacity(most)
+    room = p99_s - profile.overhead_s
+    batch = min(max(found.largest_within(room / 2), min(found.largest_within(room), 1)), most)
+    return (batch, found.capacity(batch)) if batch > 0 else (0, 0.0)
+
+
+def line(points: Sequence[tuple[float, float, float]], *, least: float = 0.0) -> tuple[float, float]:
+    """(a, c) of y = a + c·x, neither below `least`, from (x, y, weight): least squares of *relative* errors, since a
+    percent of one item's time matters as much as a percent of 64 items'. Points of y <= 0 pull towards zero."""
+    scale = max((abs(y) for _, y, _ in points), default=0.0)
+    if scale == 0.0:
+        return least, least
+    weighted = [(x, y, weight / max(abs(y), scale * 1e-3) ** 2) for x, y, weight in points]
+    sw = sum(w for _, _, w in weighted)
+    sx = sum(w * x for x, _, w in weighted)
+    sy = sum(w * y for _, y, w in weighted)
+    sxx = sum(w * x * x for x, _, w in weighted)
+    sxy = sum(w * x * y for x, y, w in weighted)
+    under = sw * sxx - sx * sx
+    if under > 1e-9 * sw * sxx:
+        a, c = (sy * sxx - sx * sxy) / under, (sw * sxy - sx * sy) / under
+        if a >= least and c >= least:
+            return a, c
+        if a < least:
+            return least, max((sxy - least * sx) / sxx, least)
+        return max((sy - least * sx) / sw, least), least
+    return least, max(sxy / sxx, least)  # one size alone: each item takes as long as the others
+
+
+def grouped(batches: Iterable[tuple[int, float]]) -> dict[int, list[float]]:
+    """Seconds by size; nonsense (no items, no time at all) left out."""
+    found: dict[int, list[float]] = {}
+    for size, seconds in batches:
+        if size >= 1 and seconds > 0:
+            found.setdefault(size, []).append(seconds)
+    return found
+
+
+def kept(times: Sequence[float]) -> list[float]:
+    """Without the slowest 2%: of 50 batches and more."""
+    return sorted(times)[: len(times) - int(len(times) * _TOP_DROPPED)]
+
+
+def relative_spread(groups: Sequence[Sequence[float]]) -> float:
+    """The standard deviation around each size's own mean, as a share of that mean, over all batches."""
+    total = count = 0.0
+    for times in groups:
+        if len(times) > 1:
+            mean = _mean(times)
+            total += sum((one / mean - 1.0) ** 2 for one in times) * len(times) / (len(times) - 1)
+            count += len(times)
+    return sqrt(total / count) if count else 0.0
+
+
+def lognormal(times: Sequence[float]) -> LogNormal:
+    """By the moments of the logarithm, above zero."""
+    logs = [log(one) for one in times]
+    mean = _mean(logs)
+    return LogNormal(sqrt(_mean([(one - mean) ** 2 for one in logs])), 0.0, exp(mean))
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Linear between neighbours, as numpy's default. Raises ValueError on nothing."""
+    if not values:
+        raise ValueError("no values")
+    ordered = sorted(values)
+    at = share * (len(ordered) - 1)
+    low = int(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
+
+
+def _busy(phase: Phase, cores: float) -> float:
+    """Seconds of the replica that a batch takes: in the model, or, where that is more, of all its cores' time."""
+    count = len(phase.batches)
+    in_model = sum(kept([seconds for _, seconds in phase.batches])) / max(len(kept([s for _, s in phase.batches])), 1)
+    return max(in_model, min(phase.cpu_s / max(cores, 1.0), phase.wall_s) / count)
+
+
+def _used(phases: Sequence[Phase]) -> list[Phase]:
+    return [phase for phase in phases if phase.batches]
+
+
+def _overhead(phases: Sequence[Phase], a_s: float, c_s: float) -> float:
+    alone = next((phase for phase in _used(phases) if phase.callers == 1 and phase.latencies_s), None)
+    if alone is None:
+        return 0.0
+    return max(quantile(alone.latencies_s, 0.5) - (a_s + c_s * alone.items / len(alone.batches)), 0.0)
+
+
+def _fits_up_to(rows: Sequence[SizeRow]) -> int:
+    found = 0
+    for row in rows:
+        if row.misfit:
+            break
+        found = row.size
+    return found
+
+
+def _at(found: tuple[float, float], size: float) -> float:
+    return found[0] + found[1] * size
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

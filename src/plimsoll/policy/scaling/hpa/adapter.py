@@ -64,6 +64,7 @@ class HpaScaling:
         if decision is None or not now >= self._last:
             decision = self._begin(seen)
         if seen.arrived is None:
+            self._cpu.clear()  # an average over the gap would be of a time long gone
             return words.held(seen.wanted, self._least, self._most, "no metrics arrived")
         if self.settings.flavour == "hpa-cpu":
             self._see_cpu(seen.replicas)
@@ -157,7 +158,7 @@ class HpaScaling:
         for name, (total, count) in self._cpu.items():
             mean = total / count
             if 0.0 <= mean < inf:
-                milli = int(min(mean * 1000.0, MOST_MILLI))
+                milli = round(min(mean * 1000.0, MOST_MILLI))
                 usage.append(PodUsage(name, {CONTAINER: {"cpu": milli}}, now, self.settings.sync_s))
         self._cpu.clear()
         return SeenMetrics(usage=usage)

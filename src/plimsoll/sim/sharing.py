@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from plimsoll.core.scaling import Decision, Observation
+from plimsoll.policy import placement
 from plimsoll.sim.scenario import Scenario
 
 
@@ -12,9 +13,9 @@ def share(scenario: Scenario, seen: Sequence[Observation], decisions: Sequence[D
     most = scenario.most_replicas
     if most is None or sum(wanted) <= most:
         return wanted
-    left = most
-    got = []
-    for one in wanted:
-        got.append(min(one, left))
-        left -= got[-1]
-    return got
+    wants = [
+        placement.want_of(service.name, one, count, service.bounds, priority=service.priority)
+        for service, one, count in zip(scenario.services, seen, wanted, strict=True)
+    ]
+    granted = placement.share(wants, most)
+    return [granted[service.name] for service in scenario.services]

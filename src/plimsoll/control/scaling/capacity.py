@@ -11,7 +11,6 @@ from math import floor
 from plimsoll.control.service_state import ServiceState
 from plimsoll.core.scaling import Observation
 from plimsoll.policy.placement import Want, expected_miss, share
-from plimsoll.ports.backend import ReplicaPhase
 
 _ROUNDING = 1e-9
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -47,29 +46,38 @@ def spare_slots(state: ServiceState, room: Room | None, states: Iterable[Service
     """How many more replicas of it find room beside all that is wanted now. None: no bound is known."""
     if room is None:
         return None
-    used = sum((one.wanted + one.spares) * one.service.cpus for one in states)
-    slots = floor((room.cores - used) / state.service.cpus + _ROUNDING)
-    each = memory_of_one(state)
-    if room.memory_bytes is not None and each:
-        starting = sum(replica.phase is ReplicaPhase.STARTING for replica in state.seen)
-        slots = min(slots, floor(room.memory_bytes / each) + len(state.spare_ids) - starting)
-    return max(0, slots)
+    everyone = list(states)
+    slots = []
+    for name, amount in _all_there(room, everyone).items():
+        each = _needs(state)[name]
+        used = sum((one.wanted + one.spares) * _needs(one)[name] for one in everyone)
+        if each:
+            slots.append(floor((amount - used) / each + _ROUNDING))
+    return max(0, min(slots))
 
 
 def memory_of_one(state: ServiceState) -> float:
-    """As the file sets aside, else the most that a replica of it uses; 0: not known yet."""
-    if state.service.memory_request_bytes is not None:
-        return state.service.memory_request_bytes
-    return max((replica.load.get("rss_bytes", 0.0) for replica in state.seen), default=0.0)
+    """As the file sets aside, or what a replica of it uses where that is more; 0: not known yet."""
+    uses = max((replica.load.get("rss_bytes", 0.0) for replica in state.seen), default=0.0)
+    return max(uses, state.service.memory_request_bytes or 0.0)
+
+
+def _all_there(room: Room, states: Iterable[ServiceState]) -> dict[str, float]:
+    """What replicas may have all in all: what is free, and what they have already."""
+    there = {"cpu": room.cores}
+    if room.memory_bytes is not None:
+        replicas = (replica for state in states for replica in state.seen)
+        there["memory"] = room.memory_bytes + sum(replica.load.get("rss_bytes", 0.0) for replica in replicas)
+    return there
 
 
 def granted(asked: Sequence[Asked], others: Iterable[ServiceState], room: Room) -> dict[str, int]:
     """Replicas by service. `others`: those that nothing scales, or a person does: they have what they want."""
-    cores = room.cores - sum(state.wanted * state.service.cpus for state in others)
-    there = {"cpu": max(0.0, cores)}
-    if room.memory_bytes is not None:
-        used = sum(len(one.state.seen) * memory_of_one(one.state) for one in asked)
-        there["memory"] = room.memory_bytes + used
+    fixed = list(others)
+    there = {
+        name: max(0.0, amount - sum(state.wanted * _needs(state)[name] for state in fixed))
+        for name, amount in _all_there(room, [*(one.state for one in asked), *fixed]).items()
+    }
     if _fits(asked, there):
         return {one.state.name: one.replicas for one in asked}
     shares = share([_want(one) for one in asked], there)

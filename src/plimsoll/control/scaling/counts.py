@@ -57,11 +57,12 @@ class GatewayCounts:
         connected = [self._heard[name] for name in self._reports.gateways if name in self._heard]
         return now - min(connected, default=max(self._heard.values(), default=self._began))
 
-    def fresh(self, service: str) -> bool:
-        """Whether every connected gateway has said something new of it since `growth`."""
+    def fresh(self, service: str, least_s: float) -> bool:
+        """Whether every connected gateway has said something new of it, over at least so long, since `growth`. A rate
+        over the milliseconds before a report that was sent early would be noise."""
         bases = self._bases.get(service, {})
         known = [name for name in self._reports.gateways if name in self._at]
-        return bool(known) and all(name not in bases or self._at[name] > bases[name].at for name in known)
+        return bool(known) and all(name not in bases or self._at[name] - bases[name].at >= least_s for name in known)
 
     def waits(self, service: str) -> bool:
         """Whether a request is held, or came that is not in `growth` yet."""

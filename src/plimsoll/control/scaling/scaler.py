@@ -101,7 +101,7 @@ class ServiceScaler:
         since_s = float("inf") if self.seen is None else now - self.seen.now
         if self._counts.silent_s(now) > SILENT_S:
             return since_s >= 2 * EVERY_S
-        return since_s >= EVERY_S and self._counts.fresh(name)
+        return since_s >= EVERY_S and self._counts.fresh(name, EVERY_S)
 
     def decide(self, state: ServiceState, now: float, spare_slots: int | None) -> Decision:
         """Only after `follow`. What the policy raises goes through."""

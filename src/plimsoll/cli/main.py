@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from plimsoll import __version__
-from plimsoll.cli import audit, by_hand, completion, files, load, run, services, tenants
+from plimsoll.cli import audit, by_hand, completion, files, load, plan, profile, run, services, tenants
 from plimsoll.cli.console import err
 from plimsoll.core.errors import HostError, UserError
 
@@ -59,6 +59,14 @@ _COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "load": (
         load.load,
         ("plimsoll load mood --ramp 10:2000 --for 60s --html report.html", "plimsoll load mood --trace day.csv"),
+    ),
+    "profile": (profile.profile, ("plimsoll profile service.yaml", "plimsoll profile services/ mood --seconds 30")),
+    "plan": (
+        plan.plan,
+        (
+            "plimsoll plan service.yaml --trace yesterday.csv --fail-on-breach",
+            "plimsoll plan --trace day.csv --service-time 4ms+1.5ms --p99 100ms --policies budget,hpa-rps,fixed:8",
+        ),
     ),
     "apply": (services.apply, ("plimsoll apply service.yaml", "plimsoll apply services/ --timeout 5m")),
     "status": (services.status, ("plimsoll status", "plimsoll status mood --watch", "plimsoll status --json")),

@@ -35,14 +35,26 @@ def decades(least: float, most: float, top: float, height: float) -> tuple[Scale
     )
 
 
+def logarithmic(least: float, most: float, top: float, height: float) -> tuple[Scale, list[float]]:
+    """As `decades`, from the 1, 2 or 5 below the least to the one above the most."""
+    low = max(tick for tick in log_ticks(log10(least) - 1, log10(least) + 0.001, dense=True) if tick <= least * 1.001)
+    high = min(tick for tick in log_ticks(log10(most) - 0.001, log10(most) + 1, dense=True) if tick >= most * 0.999)
+    high = max(high, low * 2)
+    span = log10(high / low)
+    return (
+        lambda value: top + height * (1 - log10(max(value, low) / low) / span),
+        [tick for tick in log_ticks(log10(low) - 0.001, log10(high) + 0.001) if low <= tick <= high],
+    )
+
+
 def anchor(x: float) -> str:
     """Near an edge a label goes inwards."""
     return "end" if x > WIDE - 60 else "start" if x < 60 else "middle"
 
 
-def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of each decade between two exponents of ten; only 1 where there are many."""
-    digits = (1, 2, 5) if high - low < 3 else (1,)
+def log_ticks(low: float, high: float, *, dense: bool = False) -> list[float]:
+    """1, 2 and 5 of each decade between two exponents of ten; only 1 where there are many, but `dense`."""
+    digits = (1, 2, 5) if dense or high - low < 3 else (1,)
     found = [digit * 10.0**power for power in range(floor(low), ceil(high) + 1) for digit in digits]
     return [float(f"{tick:.6g}") for tick in found if low <= log10(tick) <= high]
 

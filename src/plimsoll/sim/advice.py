@@ -177,7 +177,7 @@ def changes(own: Row, least: int, most: int, spares: int | None, enough: int) ->
     """(kind, value) of the changes worth simulating: more held ready where the budget breaks or nearly does, less where
     it holds easily. `enough`: the fewest replicas always on that could keep the budget alone."""
     if not own.keeps or own.missed_share > LATE_ALLOWED / 2:
-        minima = sorted({least + 1, (least + 1 + min(enough, most)) // 2} & set(range(least + 1, most + 1)))
+        minima = sorted({(least + enough + 1) // 2, enough} & set(range(least + 1, most + 1)))
         return [*(("minimum", one) for one in minima), *([("spares", (spares or 0) + 1)] if least < most else [])]
     return [*([("minimum", least - 1)] if least > 1 else []), *([("spares", 0)] if spares else [])]
 

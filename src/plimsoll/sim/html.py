@@ -76,22 +76,14 @@ def _results(report: Report, service: str) -> list[tuple[str, ServiceResult]]:
 def _table(report: Report) -> str:
     several = len(report.about.own) > 1
     currency = report.about.money.currency
-    heads = [
-        "policy",
-        "requests",
-        "late",
-        "refused",
-        "p50",
-        "p95",
-        "p99",
-        "replica-hours",
-        "node-hours",
-        "cost",
-        "acts",
+    heads = [*(["service"] if several else []), "policy", "requests", "late", "refused", "p50", "p95", "p99",
+             "replica-hours", "node-hours", "cost", "acts", "x oracle"]  # fmt: skip
+    rows = [
+        [*(["all" if row.service == ALL else row.service] if several else []), *_cells(row, currency)]
+        for row in report.rows
     ]
-    rows = [[*(["all" if row.service == ALL else row.service] if several else []), *_cells(row, currency)]
-            for row in report.rows]  # fmt: skip
-    return table([*(["service"] if several else []), *heads, "x oracle"], rows)
+    shown = [at for at in range(len(heads)) if any(row[at] != "-" for row in rows)]
+    return table([heads[at] for at in shown], [[row[at] for at in shown] for row in rows])
 
 
 def _cells(row: Row, currency: str) -> list[str]:
@@ -137,7 +129,7 @@ def timelines(results: Sequence[tuple[str, ServiceResult]], goals: Goals) -> str
             top += height + _GAP
     bottom = top - _GAP
     parts += [
-        f'<text x="{across(at):.1f}" y="{bottom + 18}" text-anchor="middle">{name}</text>'
+        f'<text x="{across(at):.1f}" y="{bottom + 18}" text-anchor="{svg.anchor(across(at))}">{name}</text>'
         for at, name in svg.time_ticks(end, 8)
     ]
     return svg.picture(bottom + 26, "load, replicas, misses and p99 over time", "".join(parts))
@@ -192,7 +184,7 @@ def _p99(shown: Shown, goals: Goals, across: Scale, top: int, height: int) -> st
     if not seen:
         return ""
     budget = None if goals.p99_s is None else goals.p99_s * 1000
-    up, ticks = svg.decades(min(*seen, budget or seen[0]), max(*seen, budget or seen[0]), top, height)
+    up, ticks = svg.logarithmic(min(*seen, budget or seen[0]), max(*seen, budget or seen[0]), top, height)
     lines = "".join(
         svg.line(
             _middles(line),

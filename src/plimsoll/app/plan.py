@@ -1,0 +1,175 @@
+"""`plimsoll plan`: how long it will take, the simulations, and what they tell: the oracle beside them, and advice."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+
+from plimsoll.app.plan_report import Extra
+from plimsoll.app.plan_run import Done, Job, Watch, cores, run_jobs
+from plimsoll.app.plan_study import Study, Variant
+from plimsoll.core.units import format_duration
+from plimsoll.sim.advice import changes
+from plimsoll.sim.report import LATE_ALLOWED, millis, row_of, share
+from plimsoll.sim.result import Result
+from plimsoll.sim.scenario import Service
+
+LONG_S = 300.0  # beyond it a shorter way is offered
+_SAMPLE = 30_000  # requests that tell how fast this machine simulates
+_EXTRAS_S = 120.0  # beyond it nothing more is simulated than what was asked for
+_COMPARED = 150_000  # requests that tell the fluid model's error
+_FLUID_STEPS_PER_S = 60_000.0  # simulated seconds a second, all policies on one core
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """`seconds` on this machine for all of it; `rate`: requests a second of one core. `slice_text`: the busiest stretch
+    that takes a minute, as `--slice` writes it."""
+
+    seconds: float
+    rate: float
+    requests: float
+    policies: int
+    workers: int
+    slice_text: str
+
+    @property
+    def long(self) -> bool:
+        return self.seconds > LONG_S
+
+
+def estimate(study: Study) -> Estimate:
+    """By simulating a moment of it: on this machine, these policies, this load."""
+    workers = max(1, min(cores(), len(study.variants)))
+    if study.options.fast:
+        seconds = study.seconds * len(study.variants) * len(study.planned) / _FLUID_STEPS_PER_S / workers
+        return Estimate(seconds, 0.0, study.requests, len(study.variants), workers, "")
+    rate = _measured(study)
+    rounds = -(-len(study.variants) // workers)
+    seconds = study.requests * rounds / rate
+    return Estimate(seconds, rate, study.requests, len(study.variants), workers, _minute_slice(study, seconds))
+
+
+def _measured(study: Study) -> float:
+    from plimsoll.sim.world import simulate
+
+    began, requests = perf_counter(), 0
+    result = simulate(study.scenario(study.variants[0], part=_busiest(study, _SAMPLE)))
+    requests = sum(one.offered for one in result.services)
+    return max(requests, 1) / max(perf_counter() - began, 1e-6)
+
+
+def _busiest(study: Study, requests: float) -> tuple[float, float]:
+    """(from, to) of the stretch around the busiest moment of all services that has about so many requests."""
+    demand = study.planned[0].demand
+    counts = np.zeros(max(len(one.demand.counts) for one in study.planned))
+    for one in study.planned:
+        counts[: len(one.demand.counts)] += one.demand.counts
+    sums = np.concatenate([[0.0], np.cumsum(counts)])
+    peak = int(counts.argmax())
+    if sums[-1] <= requests:
+        return 0.0, study.seconds
+    low, high = 0, len(counts)
+    while high - low > 1:  # the longest stretch, as long before the peak as after it, that has no more
+        middle = (low + high) // 2
+        first, last = max(0, peak - middle), min(len(counts), peak + middle)
+        low, high = (middle, high) if sums[last] - sums[first] <= requests else (low, middle)
+    reach = max(low, 1)
+    return max(0, peak - reach) * demand.step_s, min(len(counts), peak + reach) * demand.step_s
+
+
+def _minute_slice(study: Study, seconds: float) -> str:
+    if seconds <= 60:
+        return ""
+    begin, end = _busiest(study, study.requests * 60 / seconds)
+    speedup = study.options.speedup
+    whole = [round(at * speedup / 60) * 60 for at in (begin, end)]
+    return f"{format_duration(whole[0])}/{format_duration(max(whole[1], whole[0] + 60))}"
+
+
+def run(study: Study, watch: Watch, expected: Estimate) -> Done:
+    """All policies. Ctrl-C ends it with what is done. Raises UserError."""
+    jobs = [Job(one.key, study.scenario(one), study.options.fast) for one in study.variants]
+    return run_jobs(jobs, watch, expected_s=expected.seconds * expected.workers)
+
+
+# Beside the policies
+
+
+def extras(study: Study, done: Done, expected: Estimate) -> list[Extra]:
+    """Changes of the service's settings that are worth a simulation, once its own policy's result is there. For one
+    service alone, of several each would have its own; and where it doesn't take long."""
+    own = study.variants[0]
+    if len(study.planned) > 1 or done.interrupted or own.key not in done.results or study.options.fast:
+        return []
+    if expected.seconds > _EXTRAS_S:
+        return []
+    one = study.planned[0]
+    bounds, goals = one.service.bounds, one.subject.goals
+    if goals.p99_s is None or own.texts[one.name].startswith("fixed"):
+        return []
+    mine = done.results[own.key].services[0]
+    row = row_of(mine, own.key, goals, cost=None)
+    enough = one.demand.fewest(LATE_ALLOWED)
+    found = []
+    for kind, value in changes(row, bounds.least, bounds.most, one.service.spares, enough):
+        setting = f"minReplicas {value}" if kind == "minimum" else f"spares {value}"
+        variant = Variant(f"{own.key} with {setting}", own.texts, _with(kind, value))
+        found.append(Extra(kind, setting, variant))
+    return found
+
+
+def _with(kind: str, value: int) -> Callable[[Service], Service]:
+    def change(service: Service) -> Service:
+        if kind == "spares":
+            return replace(service, spares=value)
+        start = max(service.start_replicas or 0, value)
+        return replace(service, bounds=replace(service.bounds, least=value), start_replicas=start)
+
+    return change
+
+
+def run_extras(study: Study, found: Sequence[Extra], watch: Watch, expected: Estimate) -> Done:
+    jobs = [Job(one.variant.key, study.scenario(one.variant)) for one in found]
+    each = expected.seconds * expected.workers / max(1, len(study.variants))
+    return run_jobs(jobs, watch, expected_s=each * len(jobs)) if jobs else Done()
+
+
+def fluid_error(study: Study, watch: Watch) -> list[str]:
+    """How far the fluid model is from requests one by one: both on the busiest stretch, each policy."""
+    part = _busiest(study, _COMPARED)
+    jobs = [
+        Job(f"{key} {variant.key}", study.scenario(variant, part=part), key == "fluid")
+        for variant in study.variants
+        for key in ("fluid", "exact")
+    ]
+    done = run_jobs(jobs, watch, expected_s=30.0)
+    told = []
+    for variant in study.variants:
+        fluid, exact = (done.results.get(f"{key} {variant.key}") for key in ("fluid", "exact"))
+        if fluid is not None and exact is not None:
+            told.append(f"{variant.key}: {_compared(fluid, exact)}")
+    if not told:
+        return ["--fast: its error was not measured"]
+    times = study.planned[0].demand.times
+    where = f"{format_duration(round(part[1] - part[0]))} around the peak, {times.between(*part)}"
+    return [f"--fast is a fluid model; beside the same simulated request by request ({where}):", *told]
+
+
+def _compared(fluid: Result, exact: Result) -> str:
+    def of(result: Result) -> tuple[float, float, float]:
+        offered = sum(one.offered for one in result.services) or 1
+        missed = sum(one.late + one.refused for one in result.services)
+        return (
+            missed / offered,
+            max(one.p99_s for one in result.services),
+            sum(one.replica_s for one in result.services),
+        )
+
+    (missed, p99_s, used_s), (missed_exact, p99_exact_s, used_exact_s) = of(fluid), of(exact)
+    off = used_s / used_exact_s - 1 if used_exact_s else 0.0
+    return (
+        f"late or refused {share(missed)} for {share(missed_exact)}, p99 {millis(p99_s)} for {millis(p99_exact_s)}, "
+        f"replica-hours {off:+.1%}"
+    )

@@ -108,3 +108,42 @@ def test_a_narrow_terminal_gets_fewer_columns_and_whole_ones(width):
     assert "118ms (100ms)!" in row
     assert ("(BUDGET)" in head) == (width == 240)
     assert ("2.0ms" in row) == (width >= 100)  # the quantiles inside their budgets go first
+
+
+SCALED = {
+    "policy": "budget", "min_replicas": 1, "max_replicas": 8, "wanted": 3, "reason": "3: 240/s at q95",
+    "changed_at": 1000.0, "change": "1 → 3: 240/s at q95", "holding": "", "trimmed": "", "spares": 0,
+    "by_hand": None, "left_s": None,
+}  # fmt: skip
+
+
+def scaled(**changes):
+    return STATUS | {"scaling": SCALED | changes, "hints": [], "not_honoured": [], "instances": [], "outcomes": {}}
+
+
+def test_scaling_stands_beside_the_count_and_below_the_table():
+    assert table.ready(scaled()) == "1/1 (1-8)"
+    assert table.ready(scaled(min_replicas=2, max_replicas=2)) == "1/1"
+    assert table.notes(scaled(), 1090.0) == [
+        ("budget: 3: 240/s at q95", "dim"),
+        ("90s ago: 1 → 3: 240/s at q95", "dim"),
+    ]
+
+
+def test_what_keeps_a_decision_from_happening_is_told():
+    by_hand = [text for text, _ in table.notes(scaled(by_hand=4, left_s=2460.0), 0.0)]
+    assert by_hand[0] == "held at 4 by hand, for 41m more, or until: plimsoll scale mood auto"
+    assert "held at 4 by hand, until: `replicas` leaves its file" in [
+        text for text, _ in table.notes(scaled(by_hand=4), 0.0)
+    ]
+    told = dict(table.notes(scaled(holding="no word from a gateway", trimmed="3 of the 6 wanted", spares=2), 0.0))
+    assert told["no word from a gateway"] == told["3 of the 6 wanted"] == "yellow"
+    assert "spares: 0/2 ready" in told
+    assert table.notes(scaled(by_hand=1, min_replicas=1, max_replicas=1, reason="", change=""), 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0s"), (42, "42s"), (99, "99s"), (100, "2m"), (3590, "1h"), (3900, "1h 5m")]
+)
+def test_how_long_something_lasts(seconds, text):
+    assert table.lasting(seconds) == text

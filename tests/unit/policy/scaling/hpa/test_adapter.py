@@ -232,3 +232,35 @@ def test_values_that_are_no_numbers_are_no_metrics() -> None:
         seen = Observation(float(now), 10, 1.0, fleet, 4, ServiceTime(0.004, 0.0015), LeadTime(8, 8), NoForecast())
         decision = policy.decide(seen)
     assert decision.evidence["percent"] == 70
+
+
+@pytest.mark.parametrize("others", [ReplicaState.SPARE, ReplicaState.DRAINING, ReplicaState.FAILED])
+def test_replicas_on_their_way_out_and_spares_do_not_count(others: ReplicaState) -> None:
+    """As pods without a metric they would be taken to run at the target, and nothing would go down."""
+    policy = HpaScaling(BOUNDS, parse_settings("hpa-rps:100,down=0"))
+    fleet = [ScaledReplica(f"r{n}", ReplicaState.READY, -1000.0, -990.0) for n in range(4)]
+    fleet += [ScaledReplica(f"o{n}", others, -1000.0) for n in range(4)]
+    for now in range(31):  # what the first look finds is remembered until the second
+        decision = policy.decide(Observation(float(now), 200, 1.0, fleet, 4, SERVICE_TIME, LEAD, NoForecast()))
+    assert decision.replicas == 2
+    assert decision.evidence["rate"] == 50.0
+
+
+def test_replicas_that_start_have_no_requests_yet() -> None:
+    policy = HpaScaling(BOUNDS, parse_settings("hpa-rps:100"))
+    fleet = [ScaledReplica(f"r{n}", ReplicaState.READY, -1000.0, -990.0) for n in range(2)]
+    fleet += [ScaledReplica("s", ReplicaState.STARTING, -1.0), ScaledReplica("p", ReplicaState.PENDING, -1.0)]
+    for now in range(16):
+        decision = policy.decide(Observation(float(now), 500, 1.0, fleet, 4, SERVICE_TIME, LEAD, NoForecast()))
+    # 250% on two is 125% over four, those that come counted as idle.
+    assert decision.reason == "4 → 5: 250/s a replica, target 100/s"
+
+
+def test_what_was_asked_for_before_the_clock_went_back_counts_for_one_window() -> None:
+    world = Cluster("hpa-rps:100", 8)
+    world.until(1000, rate=800)
+    world.now = 0.0
+    world.until(299, rate=100)
+    assert world.wanted == 8
+    world.until(340, rate=100)
+    assert world.wanted < 8

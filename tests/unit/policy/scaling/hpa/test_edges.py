@@ -38,7 +38,7 @@ from plimsoll.policy.scaling.hpa.objects import (
     TargetType,
     Tolerances,
 )
-from plimsoll.policy.scaling.hpa.pods import requests_by_pod, usage_by_pod
+from plimsoll.policy.scaling.hpa.pods import group_pods, requests_by_pod, usage_by_pod
 
 READY = ReadyCondition(Status.TRUE, -1e6)
 
@@ -266,3 +266,16 @@ def test_a_pod_of_which_one_container_has_no_value_has_none() -> None:
     assert {name: one.value for name, one in usage_by_pod(items, "cpu", "a").items()} == {"p0": 5, "p1": 5}
     with pytest.raises(MetricError, match="no metrics returned"):
         usage_by_pod([], "cpu")
+
+
+def test_a_young_pod_that_is_unready_is_left_out_however_fresh_its_metric() -> None:
+    pod = Pod("p0", ready=ReadyCondition(Status.FALSE, 60.0), start_time=50.0)
+    found = group_pods(
+        [pod],
+        {"p0": PodMetric(1, 150.0, 60.0)},
+        "cpu",
+        cpu_initialization_period_s=300.0,
+        initial_readiness_delay_s=30.0,
+        now=150.0,
+    )
+    assert found.unready == {"p0"}

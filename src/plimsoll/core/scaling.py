@@ -61,13 +61,27 @@ class LeadTime:
 class Forecast(Protocol):
     """What will arrive, as `insight.forecast` learned it."""
 
+    @property
+    def quantiles(self) -> Sequence[float]:
+        """Rising, in (0, 1)."""
+        ...
+
+    def rates(self, ahead_s: float) -> Sequence[float]:
+        """For each of `quantiles`: requests a second to expect at most, with that probability, `ahead_s` from now.
+        Never falls from one to the next."""
+        ...
+
     def rate(self, ahead_s: float, quantile: float) -> float:
-        """Requests a second to expect at most, with probability `quantile`, at any time from now to `ahead_s` from now.
-        Rises with `quantile`."""
+        """The same at any quantile, between those along a line."""
         ...
 
     def burstiness(self) -> float:
         """Variance over mean of the counts of a second on the recent window: 1 for Poisson arrivals."""
+        ...
+
+    @property
+    def level(self) -> float:
+        """Requests a second of late."""
         ...
 
 
@@ -79,7 +93,8 @@ class Observation:
     arrive: a policy then holds. `waiting`: requests queued or held; `in_flight`: sent to replicas and not answered.
     `late`: of those that ended in `over_s`, how many missed the p99 budget or were refused for want of capacity.
     `concurrency`: mean of requests inside (waiting and computing) over `over_s`, for policies that aim at it.
-    `spare_slots`: replicas for which there is room without a new node; None: no bound is known.
+    `dispersion`: variance over mean of the counts of a tenth of a second within `over_s`, 1 for Poisson arrivals; None:
+    not measured. `spare_slots`: replicas for which there is room without a new node; None: no bound is known.
     """
 
     now: float
@@ -94,6 +109,7 @@ class Observation:
     in_flight: int = 0
     late: int = 0
     concurrency: float = 0.0
+    dispersion: float | None = None
     spare_slots: int | None = None
     kinds: tuple[ReplicaKind, ...] = ()
 

@@ -1,0 +1,116 @@
+"""The forecast of one service's arrivals: an ensemble of levels, trends, the day's shape and a burst detector.
+
+Constant memory (some 150 KB a horizon in use), some 60 us a look. Horizons are tracked when first asked for, learn from
+the last quarter of an hour of rates that is kept for that, and are forgotten when nobody asks for them any more.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from math import isfinite
+
+import numpy as np
+
+from plimsoll.insight.forecast.burst import BurstDetector
+from plimsoll.insight.forecast.levels import Levels, Season
+from plimsoll.insight.forecast.track import QUANTILES, Track
+
+_HISTORY = 900  # looks
+_NEAR = 0.12  # a horizon that differs by less is served by the same track
+_TRACKS = 4
+_MOST_STEPS = 1800
+
+
+class Forecaster:
+    """Call `observe` at each look, with what came since the one before. Seconds on the host's clock; `offset_s` makes
+    them seconds since 1970, for the day's shape. Implements `core.scaling.Forecast`."""
+
+    def __init__(self, offset_s: float = 0.0) -> None:
+        self._offset_s = offset_s
+        self._levels = Levels()
+        self._season = Season(offset_s)
+        self._burst = BurstDetector()
+        self._tracks: list[Track] = []  # the one asked for last comes first
+        self._history: deque[tuple[float, float, float]] = deque(maxlen=_HISTORY)
+        self._step_s = 1.0
+
+    def observe(self, now: float, arrived: int, over_s: float) -> None:
+        """A look over no time, or a clock that went back, tells nothing and is left out."""
+        if not (isfinite(now) and isfinite(over_s)) or over_s <= 0.0 or arrived < 0:
+            return
+        rate = arrived / over_s
+        self._history.append((now, rate, over_s))
+        self._step_s += 0.05 * (over_s - self._step_s)
+        self._learn(self._levels, self._season, rate, now, over_s)
+        self._burst.observe(rate, over_s)
+        for track in self._tracks:
+            track.observe(rate, self._members(self._levels, self._season, track.steps))
+
+    def rate(self, ahead_s: float, quantile: float) -> float:
+        """Requests a second to expect at most with probability `quantile`, `ahead_s` from now. 0 before any look."""
+        values = self.rates(ahead_s)
+        return float(np.interp(quantile, QUANTILES, values))
+
+    def rates(self, ahead_s: float) -> Sequence[float]:
+        """The same at each of `QUANTILES`; never falls from one to the next."""
+        if not self._history:
+            return [0.0] * len(QUANTILES)
+        track = self._track(ahead_s)
+        burst = self._burst.ahead(track.steps * self._step_s)
+        return [max(value, burst) for value in track.values.tolist()] if burst else track.values.tolist()
+
+    @property
+    def quantiles(self) -> Sequence[float]:
+        return QUANTILES
+
+    @property
+    def level(self) -> float:
+        """The mean rate of the last three looks."""
+        return self._burst.level
+
+    @property
+    def bursting(self) -> bool:
+        return self._burst.ahead(1.0) > 0.0
+
+    def burstiness(self) -> float:
+        """Variance over mean of the counts of a look, from differences of neighbours, so that a tide is none. 1 for
+        Poisson arrivals, and where too little is known."""
+        rates = [rate for _, rate, _ in self._history][-300:]
+        if len(rates) < 20 or not any(rates):
+            return 1.0
+        values = np.array(rates) * self._step_s
+        mean = float(values.mean())
+        return float(np.square(np.diff(values)).mean()) / (2.0 * mean) if mean > 0.0 else 1.0
+
+    def _track(self, ahead_s: float) -> Track:
+        steps = max(1, min(_MOST_STEPS, round(ahead_s / self._step_s)))
+        for index, track in enumerate(self._tracks):
+            if abs(track.steps - steps) <= _NEAR * track.steps:
+                if index:
+                    self._tracks.insert(0, self._tracks.pop(index))
+                return track
+        made = self._made(steps)
+        self._tracks.insert(0, made)
+        del self._tracks[_TRACKS:]
+        return made
+
+    def _made(self, steps: int) -> Track:
+        """A track for a horizon that nobody asked for before, taught by the rates that are kept."""
+        levels, season = Levels(), Season(self._offset_s)
+        track = Track(steps, levels.count + 1)
+        for now, rate, over_s in self._history:
+            self._learn(levels, season, rate, now, over_s)
+            track.observe(rate, self._members(levels, season, steps))
+        return track
+
+    @staticmethod
+    def _learn(levels: Levels, season: Season, rate: float, now: float, over_s: float) -> None:
+        levels.observe(rate, over_s)
+        season.observe(rate, over_s, now)
+
+    def _members(self, levels: Levels, season: Season, steps: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+        seconds = steps * self._step_s
+        found = np.empty(levels.count + 1)
+        found[:-1] = levels.ahead(seconds)
+        seasonal = season.ahead(seconds, float(levels.smooth))
+        found[-1] = np.nan if seasonal is None else seasonal
+        return found

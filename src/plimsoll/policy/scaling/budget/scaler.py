@@ -1,0 +1,254 @@
+"""The budget scaler's decision, once a second: a short list of steps, each of which may change the count."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, exp, inf, isfinite
+
+import numpy as np
+
+from plimsoll.core.scaling import Bounds, Decision, LeadTime, Observation, ReplicaState
+from plimsoll.policy.scaling.budget.backtest import Backtest
+from plimsoll.policy.scaling.budget.mix import cheapest_mix
+from plimsoll.policy.scaling.budget.tail import Tail, tail_of
+
+_SETTLE_S = 5.0  # the highest of the last seconds' counts stands: neighbours don't alternate
+_LEAD_CHANGE = 0.25  # a lead time that differs by less changes nothing
+_BURST_MEMORY_S = 60.0
+_MOST_BURST = 64.0
+_GONE_S = 10.0  # a gap in the looks beyond which nothing is learned from it
+_FAILED_STARTS = 3
+_SLOW_STEP, _QUICK_STEP = 0.002, 0.02  # of the capacity, a second
+_LEAST_EFFICIENCY = 0.4
+_SURE = 0.9  # of the capacity: below it misses aren't the load's doing
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSettings:
+    """`allowed`: the share that queueing alone may make late or refused. `price`: of a missed share of 1, in shares of
+    what the traffic needs; rises by `price_per_lead_s`, for with a long start a miss lasts long. `margin_per_lead_s`:
+    standing headroom for each second of lead beyond `free_lead_s`, up to `most_margin`: until a burst was seen nothing
+    in the past tells of it. docs/scaling.md says how these were found."""
+
+    allowed: float = 0.01
+    price: float = 15.0
+    price_per_lead_s: float = 1.0
+    most_price: float = 80.0
+    free_lead_s: float = 10.0
+    margin_per_lead_s: float = 0.008
+    most_margin: float = 0.5
+
+
+class BudgetScaling:
+    """A `core.scaling.ScalingPolicy`."""
+
+    name = "budget"
+
+    def __init__(self, bounds: Bounds, settings: BudgetSettings | None = None) -> None:
+        self.bounds = bounds
+        self.settings = settings or BudgetSettings()
+        self._backtest: Backtest | None = None
+        self._lead_s = 0.0
+        self._burst = 1.0
+        self._efficiency = 1.0
+        self._last_request: float | None = None
+        self._before: float | None = None
+        self._recent: deque[tuple[float, int]] = deque()
+
+    def decide(self, seen: Observation) -> Decision:
+        bounds, before = self.bounds, seen.wanted
+        gap = None if self._before is None else seen.now - self._before
+        self._before = seen.now if isfinite(seen.now) else self._before
+        if seen.arrived is None:
+            return self._hold(before, "no metrics arrive: the count stays as it is")
+        if self._last_request is None or seen.arrived or seen.waiting or seen.in_flight:
+            self._last_request = seen.now
+        if not seen.service_time.samples or seen.over_s <= 0.0:
+            return self._unlearned(seen)
+        if gap is not None and not 0.0 < gap < _GONE_S:
+            self._backtest = None  # the clock jumped, or the host slept: what was wanted meanwhile is not known
+            self._recent.clear()
+        tail = self._tail(seen)
+        if tail is None:
+            p99 = bounds.p99_s or 0.0
+            alone = seen.service_time.predict(1)
+            why = f"one request alone takes {_ms(alone)}, the p99 budget is {_ms(p99)}: no count of replicas keeps it"
+            return self._hold(max(before, 1 if seen.arrived or seen.waiting else bounds.least), why)
+        wanted, rate, headroom = self._forecast(seen, tail)
+        wanted = self._settled(wanted, seen.now)
+        count, why = self._bounded(wanted, rate, seen, tail)
+        mix = cheapest_mix(count, seen.kinds)
+        evidence = self._evidence(seen, tail, rate, wanted, headroom)
+        return Decision(sum(mix.values()) if mix else count, why, evidence, by_kind=mix)
+
+    # --- the steps, in their order ------------------------------------------------------------------------------------
+
+    def _tail(self, seen: Observation) -> Tail | None:
+        if seen.dispersion is not None and seen.arrived and isfinite(seen.dispersion):
+            weight = 1.0 - exp(-seen.over_s / _BURST_MEMORY_S)
+            self._burst += weight * (min(max(seen.dispersion, 1.0), _MOST_BURST) - self._burst)
+        bounds = self.bounds
+        tail = tail_of(
+            seen.service_time, bounds.p99_s, bounds.max_batch, burst=self._burst, allowed=self.settings.allowed
+        )
+        if tail is None:
+            return None
+        self._learn_efficiency(seen, tail)
+        if self._efficiency == 1.0:
+            return tail
+        return Tail(tail.per_replica * self._efficiency, tail.wait_s, tail.own_s, tail.burst, tail.allowed)
+
+    def _learn_efficiency(self, seen: Observation, tail: Tail) -> None:
+        """Misses at a load that the replicas should carry say that they carry less than was learned: a neighbour on
+        the machine, a model whose time depends on its inputs. The belief falls in seconds and comes back in minutes."""
+        ready = seen.count(ReplicaState.READY)
+        arrived = seen.arrived or 0
+        if not arrived or not ready:
+            return
+        rate = arrived / seen.over_s
+        settled = ready >= seen.wanted and all(
+            replica.ready_at is None or seen.now - replica.ready_at > _SETTLE_S for replica in seen.replicas
+        )
+        if settled and seen.late > 0.02 * arrived + 2.0 and rate < _SURE * self._efficiency * tail.takes(ready):
+            self._efficiency = max(_LEAST_EFFICIENCY, self._efficiency - _QUICK_STEP)
+        elif self._efficiency < 1.0:
+            self._efficiency = min(1.0, self._efficiency + _SLOW_STEP)
+
+    def _forecast(self, seen: Observation, tail: Tail) -> tuple[int, float, str]:
+        """Replicas for the forecast at the headroom that the backtest finds; the rate that they are for."""
+        lead_s = max(1.0, useful_after_s(seen))
+        backtest = self._backtest
+        if backtest is None or abs(lead_s - self._lead_s) > _LEAD_CHANGE * self._lead_s:
+            backtest = self._backtest = self._made(seen, lead_s)
+        ahead_s = self._lead_s + seen.over_s
+        rates = np.asarray(seen.forecast.rates(ahead_s), dtype=np.float64)
+        backtest.look((seen.arrived or 0) / seen.over_s, rates, tail)
+        best = backtest.best(tail)
+        candidate = backtest.candidates[best]
+        at = seen.forecast.quantiles.index(candidate.quantile)
+        wanted = backtest.wants[best]
+        return int(min(wanted, 1e9)), float(rates[at]) * (1.0 + candidate.more), str(candidate)
+
+    def _made(self, seen: Observation, lead_s: float) -> Backtest:
+        settings, step_s = self.settings, min(max(seen.over_s, 0.1), 60.0)
+        self._lead_s = lead_s
+        margin = (lead_s - settings.free_lead_s) * settings.margin_per_lead_s
+        margin = min(max(margin, 0.0), settings.most_margin)
+        price = min(settings.price + settings.price_per_lead_s * max(0.0, lead_s - 10.0), settings.most_price)
+        steps = max(1, round(lead_s / step_s))
+        return Backtest(tuple(seen.forecast.quantiles), (margin, margin + 0.1), steps, price, step_s)
+
+    def _settled(self, wanted: int, now: float) -> int:
+        """The highest count of the last seconds, or of the window that the user set for going down."""
+        window_s = self.bounds.down_window_s
+        window_s = _SETTLE_S if window_s is None else max(window_s, _SETTLE_S)
+        recent = self._recent
+        recent.append((now, wanted))
+        while recent[0][0] < now - window_s:
+            recent.popleft()
+        while len(recent) > 1 and recent[-2][1] <= wanted:  # what a later and higher one outlives
+            del recent[-2]
+        return recent[0][1]
+
+    def _bounded(self, wanted: int, rate: float, seen: Observation, tail: Tail) -> tuple[int, str]:
+        """Within what the user allows, and in words."""
+        bounds, before = self.bounds, seen.wanted
+        count, most, note = wanted, bounds.most, ""
+        affordable = self._affordable()
+        if affordable < most and wanted > affordable:
+            if bounds.cap_at_cost:
+                most = max(affordable, bounds.least, 1)
+                note = f"; the cost budget pays for {most}"
+            else:
+                note = f"; over the cost budget, which pays for {affordable}"
+        if seen.lead.failed >= _FAILED_STARTS and wanted > before:
+            count = before
+            note += f"; {seen.lead.failed} starts in a row failed: no more are added"
+        least = bounds.least
+        if least == 0:
+            idle_s = seen.now - (seen.now if self._last_request is None else self._last_request)
+            if idle_s >= bounds.zero_after_s:
+                return 0, f"{before} → 0: no request for {_span(idle_s)}"
+            least = 1 if before or seen.arrived or seen.waiting else 0
+            if not least:
+                return 0, "no requests"
+        count = min(max(count, least), max(most, least))
+        lacking = ""
+        if wanted > count:
+            missed = tail.missed(max(count, 1), rate)
+            lacking = f"; {wanted} are needed, at {count} {missed:.1%} would be late or refused"
+        return count, _reason(before, count, rate, tail, self._lead_s, bounds) + lacking + note
+
+    def _affordable(self) -> int:
+        bounds = self.bounds
+        if bounds.cost_per_hour is None or bounds.price_per_hour <= 0.0:
+            return 10**9
+        return int(bounds.cost_per_hour / bounds.price_per_hour + 1e-9)
+
+    # --- what is no forecast ------------------------------------------------------------------------------------------
+
+    def _unlearned(self, seen: Observation) -> Decision:
+        """Before the first batches nothing is known of the model's time: one replica finds out."""
+        idle = not (seen.arrived or seen.waiting or seen.in_flight)
+        count = seen.wanted if idle else max(seen.wanted, 1)
+        if idle and self.bounds.least == 0 and self._last_request is not None:
+            idle_s = seen.now - self._last_request
+            if idle_s >= self.bounds.zero_after_s:
+                return Decision(0, f"{seen.wanted} → 0: no request for {_span(idle_s)}")
+        return self._hold(count, "nothing is known of the model's time yet")
+
+    def _hold(self, count: int, why: str) -> Decision:
+        return Decision(
+            min(max(count, self.bounds.least), max(self.bounds.most, self.bounds.least)), why, {"held": True}
+        )
+
+    def _evidence(self, seen: Observation, tail: Tail, rate: float, wanted: int, headroom: str) -> Mapping[str, object]:
+        return {
+            "forecast_per_s": round(rate, 2),
+            "ahead_s": round(self._lead_s, 2),
+            "headroom": headroom,
+            "arriving_per_s": round((seen.arrived or 0) / seen.over_s, 2),
+            "per_replica_per_s": round(tail.per_replica, 2),
+            "needed": wanted,
+            "ready": seen.count(ReplicaState.READY),
+            "burstiness": round(tail.burst, 2),
+            "efficiency": round(self._efficiency, 3),
+        }
+
+
+def useful_after_s(seen: Observation) -> float:
+    """When a replica that is asked for now will be of use: nine in ten are by then. A node's time counts where there is
+    no room left, and in part where there is little."""
+    lead: LeadTime = seen.lead
+    start_s = max(lead.start_s, lead.start_p90_s)
+    node_s = max(lead.node_s, lead.node_p90_s)
+    if node_s <= 0.0 or seen.spare_slots is None:
+        return start_s
+    room = seen.spare_slots / max(1.0, 0.25 * seen.wanted)
+    return start_s + node_s * max(0.0, 1.0 - min(room, 1.0))
+
+
+def _reason(before: int, count: int, rate: float, tail: Tail, lead_s: float, bounds: Bounds) -> str:
+    change = f"{before} → {count}" if count != before else f"{count} stay"
+    text = f"{change}: {_rate(rate)} forecast in {_span(lead_s)}"
+    fewer = count - 1
+    if bounds.p99_s is None or fewer < 1:
+        return f"{text}; a replica takes {_rate(tail.per_replica)}"
+    p99_s = tail.p99_s(fewer, rate)
+    if p99_s == inf or p99_s > 10.0 * bounds.p99_s:
+        return f"{text}; {fewer} take {_rate(tail.takes(fewer))}"
+    sign = ">" if p99_s > bounds.p99_s else "≤"
+    at = f"at {fewer} replica{'s' if fewer > 1 else ''}"
+    return f"{text}; {at} p99 would be {_ms(p99_s)} {sign} {_ms(bounds.p99_s)}"
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:.0f}/s" if per_s >= 10 else f"{per_s:.1f}/s"
+
+
+def _ms(seconds: float) -> str:
+    return f"{ceil(seconds * 1e3 - 1e-6)} ms"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

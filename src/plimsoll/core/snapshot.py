@@ -162,6 +162,7 @@ class ServiceReport:
     For scaling, since the gateway began: `arrived` counts requests that wanted a replica (answers from a cache and what
     a quota refused want none), `late` those that ended over the p99 budget or refused for want of capacity, and
     `busy_s` adds up request-seconds inside the gateway: its growth over a time is the mean number of requests in it.
+    `tenths` counts tenths of a second, and `tenths_squared` adds up the squares of what arrived in each: how bursty.
     """
 
     service: str
@@ -175,13 +176,16 @@ class ServiceReport:
     arrived: int = 0
     late: int = 0
     busy_s: float = 0.0
+    tenths: int = 0
+    tenths_squared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayReport:
     """Sent each second, at once with the version when a snapshot has taken effect, and at once when a service's first
     request finds no replica. `notes`: what is amiss there, a line each, for people: the rate limits' Redis does not
-    answer, a tenant's signing keys are old. `at`: the gateway's own monotonic clock, seconds; only differences count."""
+    answer, a tenant's signing keys are old. `at`: the gateway's own monotonic clock in seconds; only differences count.
+    """
 
     gateway: str
     version: int

@@ -15,6 +15,7 @@ from plimsoll.gateway.service import Service
 from plimsoll.telemetry.audit import AuditLog
 
 TICK_S = 0.02
+_TURNS_A_TENTH = 5  # 0.1 s: how bursty arrivals are is measured over this
 _TRIM_S = 20.0  # a connection goes after 20 to 40 s without use, well before a replica closes it (75 s)
 
 
@@ -32,7 +33,7 @@ class Door(Protocol):
 class Clockwork:
     """`wheel`: every request that has a deadline to watch. `on_lag` hears how late each turn is, in seconds."""
 
-    __slots__ = ("_door", "_due", "_holding", "_loop", "_on_lag", "_timer", "_trim_at", "wheel")
+    __slots__ = ("_door", "_due", "_holding", "_loop", "_on_lag", "_timer", "_trim_at", "_turns", "wheel")
 
     def __init__(self, door: Door, on_lag: Callable[[float], None]) -> None:
         self._door = door
@@ -40,6 +41,7 @@ class Clockwork:
         self._loop = asyncio.get_running_loop()
         self.wheel: DeadlineWheel[Forwarding] = DeadlineWheel()
         self._holding: set[Service] = set()  # services with somebody held, and a few that had
+        self._turns = 0
         now = door.now()
         self._trim_at = now + _TRIM_S
         self._due = now + TICK_S
@@ -107,8 +109,11 @@ class Clockwork:
         for forwarding in self.wheel.overdue(now):
             if not forwarding.ended:
                 forwarding.expire()
+        self._turns += 1
         for service in self._door.services.values():
             self._look_after(service, now)
+            if not self._turns % _TURNS_A_TENTH:
+                service.count_tenth()
         for service in tuple(self._holding):
             self._release(service, now)
             if not len(service.held):

@@ -87,6 +87,8 @@ class ServiceRecord:
             held=len(service.held),
             arrived=service.arrived,
             late=self.late_total,
+            tenths=service.tenths,
+            tenths_squared=service.tenths_squared,
             busy_s=service.busy_s + service.in_flight * now - service.since_s,
         )
 

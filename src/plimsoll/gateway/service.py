@@ -43,6 +43,8 @@ class Service:
         self.quarantine = Quarantine()
         self.in_flight = 0
         self.arrived = 0  # requests that wanted a replica of it, since the start
+        self.tenths = self.tenths_squared = 0  # looks at it, and the squares of what had come since the last one
+        self._arrived_before = 0
         self.since_s = 0.0  # sum of the arrival times of those in flight
         self.busy_s = 0.0  # request-seconds of those that ended
         self.told_at = float("-inf")  # when the controller was told last that somebody finds no replica
@@ -52,6 +54,12 @@ class Service:
         self.hedging: Hedging | None = None
         self.plain = True  # nobody has to prove who they are
         self.update(view, p99_s)
+
+    def count_tenth(self) -> None:
+        """Called each tenth of a second."""
+        came, self._arrived_before = self.arrived - self._arrived_before, self.arrived
+        self.tenths += 1
+        self.tenths_squared += came * came
 
     def update(self, view: ServiceView, p99_s: Mapping[str, float | None] = _NOTHING) -> None:
         self.view = view

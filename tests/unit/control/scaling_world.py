@@ -61,6 +61,7 @@ class World:
         kit = {"policy": self._policy, "forecast": self._forecast} | ({} if record is None else {"record": record})
         self.kit, self._make = Kit(**kit), policy
         self.totals = {}  # gateway -> service -> [arrived, late, busy_s]
+        self.tenths = [0, 0]  # of every gateway
         self.begin()
 
     def begin(self):
@@ -131,7 +132,7 @@ class World:
         total[0], total[1], total[2] = total[0] + arrived, total[1] + late, total[2] + busy_s
         entries = tuple(
             ServiceReport(one, 0.0, {}, arrived=counts[0], late=counts[1], busy_s=counts[2],
-                          **(figures if one == name else {}))
+                          tenths=self.tenths[0], tenths_squared=self.tenths[1], **(figures if one == name else {}))
             for one, counts in self.totals[gateway].items()
         )  # fmt: skip
         report = GatewayReport(gateway, self.snapshot.version, entries, at=77.0 + self.clock.now())

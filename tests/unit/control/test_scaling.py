@@ -1,6 +1,7 @@
 """Services scaled by a policy, as timelines over the fake backend."""
 
 import asyncio
+from statistics import mean, variance
 
 import pytest
 from tests.unit.control.scaling_world import Counting, World
@@ -93,6 +94,19 @@ async def test_several_gateways_add_up(world):
     assert (seen.arrived, seen.late, seen.waiting, seen.in_flight) == (100, 4, 2, 6)
     assert seen.over_s == pytest.approx((1.0 + 1.4) / 2)
     assert seen.concurrency == pytest.approx(1.0 / 1.0 + 0.7 / 1.4)
+
+
+@timeline
+async def test_how_bursty_arrivals_are_is_variance_over_mean_of_tenths_of_a_second(world):
+    await world.up()
+    assert world.seen.dispersion is None
+    counts = [0, 3, 12, 1, 0, 0, 7, 9, 2, 6]
+    world.tenths = [10, sum(count * count for count in counts)]
+    await world.seconds([sum(counts)])
+    assert world.seen.dispersion == pytest.approx(variance(counts) / mean(counts))
+    world.tenths[0] += 10
+    await world.seconds([0])
+    assert world.seen.dispersion is None  # nobody came
 
 
 @timeline

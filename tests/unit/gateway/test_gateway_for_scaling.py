@@ -72,6 +72,25 @@ def test_busy_seconds_grow_with_the_requests_inside(play):
     play(main())
 
 
+def test_arrivals_are_counted_by_tenths_of_a_second(play):
+    async def main():
+        async with GatewayHost() as host:
+            host.serve(view("mood", await host.replica("a")))
+            service = host.service()
+            begun = report(host)
+            for count in (3, 0, 2):
+                before = service.arrived
+                while service.arrived - before < count:
+                    service.arrived += 1
+                service.count_tenth()
+            told = report(host)
+            assert told.tenths - begun.tenths >= 3
+            assert told.tenths_squared - begun.tenths_squared == 9 + 4
+            await until(lambda: report(host).tenths > told.tenths)  # the clockwork goes on
+
+    play(main())
+
+
 def test_the_controller_hears_at_once_when_nobody_can_take_a_request(play, monkeypatch):
     monkeypatch.setattr(stream_module, "_REPORT_S", 3600.0)
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from plimsoll.control.reports import ReportBook
 from plimsoll.core.snapshot import GatewayReport, ServiceReport
 
+_TENTHS_LEAST = 5  # fewer say nothing of a variance
+
 
 class _Base(NamedTuple):
     """One gateway's counts for one service when it was looked at last."""
@@ -19,6 +21,8 @@ class _Base(NamedTuple):
     arrived: int
     late: int
     busy_s: float
+    tenths: int
+    tenths_squared: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,11 @@ class Growth:
     concurrency: float = 0.0  # mean requests inside
     held: int = 0
     in_flight: int = 0  # inside now, held ones too
+    dispersion: float | None = None  # variance over mean of the counts of a tenth of a second
+
+
+def _base(entry: ServiceReport, at: float) -> _Base:
+    return _Base(at, entry.arrived, entry.late, entry.busy_s, entry.tenths, entry.tenths_squared)
 
 
 class GatewayCounts:
@@ -80,7 +89,7 @@ class GatewayCounts:
         bases = self._bases.setdefault(service, {})
         over: list[float] = []
         arrived = late = held = in_flight = 0
-        concurrency = 0.0
+        concurrency = variance = mean = 0.0
         for name in self._reports.gateways:
             entry = self._entries.get(name, {}).get(service)
             if entry is None:
@@ -89,17 +98,24 @@ class GatewayCounts:
             held, in_flight = held + entry.held, in_flight + entry.in_flight
             base = bases.get(name)
             if take:
-                bases[name] = _Base(at, entry.arrived, entry.late, entry.busy_s)
+                bases[name] = _base(entry, at)
             if base is None or at <= base.at:
                 continue
             if entry.arrived < base.arrived or entry.busy_s < base.busy_s - 1e-6:
-                base = _Base(base.at, 0, 0, 0.0)
+                base = _Base(base.at, 0, 0, 0.0, 0, 0)
             over.append(at - base.at)
             arrived += entry.arrived - base.arrived
             late += max(0, entry.late - base.late)
             concurrency += (entry.busy_s - base.busy_s) / (at - base.at)
+            tenths, came = entry.tenths - base.tenths, entry.arrived - base.arrived
+            if tenths >= _TENTHS_LEAST:
+                # Gateways' variances add up: the kernel spreads connections among them without looking.
+                squares = entry.tenths_squared - base.tenths_squared
+                variance += max(0.0, squares - came * came / tenths) / (tenths - 1)
+                mean += came / tenths
         over_s = sum(over) / len(over) if over else 0.0
-        return Growth(over_s, arrived, late, concurrency, held, in_flight)
+        dispersion = variance / mean if mean > 0 else None
+        return Growth(over_s, arrived, late, concurrency, held, in_flight, dispersion)
 
     def forget(self, service: str) -> None:
         self._bases.pop(service, None)

@@ -134,5 +134,6 @@ class ServiceScaler:
             in_flight=max(0, growth.in_flight - growth.held),
             late=growth.late,
             concurrency=growth.concurrency,
+            dispersion=growth.dispersion,
             spare_slots=spare_slots,
         )

@@ -7,6 +7,9 @@ when the replica is gone, and is told when room came or was lost.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from plimsoll.core.errors import UserError
+from plimsoll.sim.scenario import Scenario
+
 
 class Host(Protocol):
     """What a `Room` may call: the world, and the services in it."""
@@ -73,3 +76,9 @@ class Unlimited:
 
     def used(self, now: float) -> tuple[dict[str, float], float, float]:
         return {}, 0.0, 0.0
+
+
+def room_for(scenario: Scenario) -> Room:
+    if not scenario.nodes:
+        return Unlimited()
+    raise UserError("nodes are not simulated yet; leave --nodes out")

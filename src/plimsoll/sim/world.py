@@ -25,7 +25,7 @@ from plimsoll.sim.gateway import TURN_S, Gateway
 from plimsoll.sim.learning import new_forecast
 from plimsoll.sim.measure import Measure
 from plimsoll.sim.result import Result
-from plimsoll.sim.room import Room, Unlimited
+from plimsoll.sim.room import Room, room_for
 from plimsoll.sim.scenario import Scenario, Service
 from plimsoll.sim.sharing import share
 from plimsoll.sim.ticking import TICK_S, Station
@@ -64,9 +64,9 @@ class World:
         lasts = [service.traffic.trace.duration_s for service in scenario.services]
         self.seconds = max(lasts) if scenario.seconds is None else scenario.seconds
         self.end = self.start + self.seconds
-        self._heap: list[tuple[float, int, _Action]] = []
+        self._heap: list[tuple[float, int, _Action]] = [(inf, 0, _nothing)]  # never empty: one look less
         self._sequence = 0
-        self.room: Room = room or _room_for(scenario)
+        self.room: Room = room or room_for(scenario)
         watched = any(fault.kind == "freeze" for fault in scenario.faults)
         self.stations = [self._station(index, service, watched) for index, service in enumerate(scenario.services)]
         self._traffic = [Arrivals(service.traffic, self.start, self.end) for service in scenario.services]
@@ -107,7 +107,7 @@ class World:
         heap = self._heap
         for times, arrivals in self._arrivals():
             for now, arrive in zip(times, arrivals, strict=False):
-                while heap and heap[0][0] <= now:
+                while heap[0][0] <= now:
                     when, _, action = heappop(heap)
                     action(when)
                 arrive(now)
@@ -137,7 +137,7 @@ class World:
     def _drain(self) -> None:
         """What is left after the last arrival: until the end of the time, and of every request."""
         heap = self._heap
-        while heap and (heap[0][0] <= self.end or any(station.inside for station in self.stations)):
+        while heap[0][0] <= self.end or any(station.inside for station in self.stations):
             when, _, action = heappop(heap)
             action(when)
         for station in self.stations:
@@ -199,7 +199,5 @@ class World:
         return Result(services, node_s=node_s, cost=cost, energy_wh=energy_wh, events=self._sequence)
 
 
-def _room_for(scenario: Scenario) -> Room:
-    if not scenario.nodes:
-        return Unlimited()
-    raise UserError("nodes are not simulated yet; leave --nodes out")
+def _nothing(now: float) -> None:
+    raise RuntimeError("requests are under way, and nothing will happen any more")

@@ -15,16 +15,17 @@ _STOP_S = 30.0  # for answers that are still on their way
 class _Caller:
     """One connection and the request on it (a Receiver)."""
 
-    __slots__ = ("_callers", "_sent", "busy", "connection")
+    __slots__ = ("_callers", "_sent", "busy", "connection", "path")
 
     def __init__(self, callers: "Callers", connection: ClientConnection) -> None:
         self._callers, self.connection = callers, connection
         self._sent = 0.0
         self.busy = False
+        self.path = ""
 
     def send(self) -> None:
         target = next(self._callers.targets)
-        self.busy, self._sent = True, monotonic()
+        self.busy, self._sent, self.path = True, monotonic(), target.url.removeprefix("http://localhost")
         self.connection.send(target.head, target.body, self)
 
     def on_interim(self, status: int) -> None:
@@ -104,7 +105,7 @@ class Callers:
         self._latencies.append(seconds)
         if status != 200:
             text = " ".join(body.decode("utf-8", "replace").split())[:200]
-            self._failure = UserError(f"the model's own example is answered with {status}: {text}")
+            self._failure = UserError(f"the service's own example is answered with {status} at {caller.path}: {text}")
             self._running = False
         elif self._running:
             caller.send()

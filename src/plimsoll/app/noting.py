@@ -30,7 +30,7 @@ class Notes:
 
 
 class NotingSpawner:
-    """Starts replicas that note their batches in `notes`. `model`: what the last one that got ready said of its model."""
+    """Starts replicas that note their batches in `notes`. `model`: what the last that was ready said of its model."""
 
     def __init__(self, spawner: ForkSpawner | ExecSpawner, notes: Notes) -> None:
         self._spawner, self._notes = spawner, notes

@@ -171,8 +171,11 @@ def warnings(found: "Profiled") -> list[str]:
         )
     if not found.capacity_batch and found.p99_s is not None:
         lines.append(f"raise budget.latency.p99 above {_ms(profile.a_s + profile.c_s + profile.overhead_s)}")
-    if len(fit.rows) == 1 and (profile.max_batch or 2) > 1:
-        lines.append(f"only batches of {fit.rows[0].size} came about; larger ones are extrapolated")
+    if 2 * fit.largest < (profile.max_batch or 0):
+        lines.append(
+            f"no batch had more than {fit.largest:,} items, since larger ones bring little; what is said of up "
+            f"to {profile.max_batch:,} is extrapolated"
+        )
     return lines
 
 

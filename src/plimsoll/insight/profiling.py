@@ -13,7 +13,7 @@ from math import exp, log, sqrt
 from plimsoll.insight.profile import LogNormal, Profile
 
 MISFIT = 0.2  # of the measured time: beyond it a line says little about a size
-_FEW = 5  # batches of one size that are too few to be held against the line, where others have more
+_FEW = 3  # batches of one size that are too few to be held against the line, where others have more
 _TOP_DROPPED = 0.02  # of a size's slowest batches: a collection or another process, not the model
 _UNBOUNDED = 10**6  # items: as good as any number
 _LONG_TAIL = 0.3  # relative spread of single requests from which a lognormal says more than mean and spread
@@ -38,7 +38,7 @@ class Phase:
 @dataclass(frozen=True, slots=True)
 class SizeRow:
     """One size: mean seconds that a batch takes of the replica, the line's, and the relative error of the line (0.1:
-    10% above). `spread`: of these batches, relative."""
+    10% above). `spread`: of such batches, relative."""
 
     size: int
     batches: int
@@ -71,6 +71,7 @@ class Fit:
     cpu: float
     rows: tuple[SizeRow, ...]
     fits_up_to: int
+    largest: int  # of all batches
     lognormal: LogNormal | None = None
 
     @property
@@ -94,19 +95,19 @@ def fit(phases: Sequence[Phase], *, cores: float = 1.0) -> Fit:
     model = line([(size, means[size], min(counts[size], 100)) for size in sorted(enough)])
     busy = [(phase.items / len(phase.batches), _busy(phase, cores)) for phase in phases if phase.batches]
     # What a batch takes of the replica is at least what it takes of the model.
-    beside = line([(size, seconds - _at(model, size), 1) for size, seconds in busy], least=0.0)
-    a_s, c_s = model[0] + beside[0], model[1] + beside[1]
+    a_s, c_s = _whole([(size, max(seconds, _at(model, size))) for size, seconds in busy], model)
+    beside = (a_s - model[0], c_s - model[1])
+    spread = relative_spread([kept(by_size[size]) for size in enough])
     rows = tuple(
         SizeRow(
             size,
             counts[size],
             means[size] + _at(beside, size),
             a_s + c_s * size,
-            relative_spread([kept(by_size[size])]) * means[size] / (means[size] + _at(beside, size)),
+            max(spread, relative_spread([kept(by_size[size])])),
         )
         for size in sorted(enough)
     )
-    spread = relative_spread([kept(by_size[size]) for size in enough])
     taken_s = sum((a_s + c_s * mean) * len(phase.batches) for phase, (mean, _) in zip(_used(phases), busy, strict=True))
     return Fit(
         a_s=a_s,
@@ -118,6 +119,7 @@ def fit(phases: Sequence[Phase], *, cores: float = 1.0) -> Fit:
         cpu=min(sum(phase.cpu_s for phase in phases) / taken_s, max(cores, 1.0)) if taken_s > 0 else 1.0,
         rows=rows,
         fits_up_to=_fits_up_to(rows),
+        largest=max(by_size),
         lognormal=lognormal(by_size[1]) if set(by_size) == {1} and spread > _LONG_TAIL else None,
     )
 
@@ -135,13 +137,12 @@ def capacity(profile: Profile, p99_s: float | None) -> tuple[int, float]:
     return (batch, found.capacity(batch)) if batch > 0 else (0, 0.0)
 
 
-def line(points: Sequence[tuple[float, float, float]], *, least: float = 0.0) -> tuple[float, float]:
-    """(a, c) of y = a + c·x, neither below `least`, from (x, y, weight): least squares of *relative* errors, since a
-    percent of one item's time matters as much as a percent of 64 items'. Points of y <= 0 pull towards zero."""
-    scale = max((abs(y) for _, y, _ in points), default=0.0)
-    if scale == 0.0:
-        return least, least
-    weighted = [(x, y, weight / max(abs(y), scale * 1e-3) ** 2) for x, y, weight in points]
+def line(points: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """(a, c) of y = a + c·x, neither below 0, from (x, y, weight) with y > 0: least squares of *relative* errors, since
+    a percent of one item's time matters as much as a percent of 64 items'."""
+    if not points:
+        return 0.0, 0.0
+    weighted = [(x, y, weight / y**2) for x, y, weight in points]
     sw = sum(w for _, _, w in weighted)
     sx = sum(w * x for x, _, w in weighted)
     sy = sum(w * y for _, y, w in weighted)
@@ -150,12 +151,11 @@ def line(points: Sequence[tuple[float, float, float]], *, least: float = 0.0) ->
     under = sw * sxx - sx * sx
     if under > 1e-9 * sw * sxx:
         a, c = (sy * sxx - sx * sxy) / under, (sw * sxy - sx * sy) / under
-        if a >= least and c >= least:
+        if a >= 0 and c >= 0:
             return a, c
-        if a < least:
-            return least, max((sxy - least * sx) / sxx, least)
-        return max((sy - least * sx) / sw, least), least
-    return least, max(sxy / sxx, least)  # one size alone: each item takes as long as the others
+        if c < 0:
+            return sy / sw, 0.0
+    return 0.0, sxy / sxx  # one size alone: each item takes as long as the others
 
 
 def grouped(batches: Iterable[tuple[int, float]]) -> dict[int, list[float]]:
@@ -199,6 +199,16 @@ def quantile(values: Sequence[float], share: float) -> float:
     low = int(at)
     high = min(low + 1, len(ordered) - 1)
     return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
+
+
+def _whole(points: Sequence[tuple[float, float]], model: tuple[float, float]) -> tuple[float, float]:
+    """The replica's line from mean sizes and seconds. Where the sizes hardly differ, no slope can be told from the
+    machine's mood: then what comes on top of the model is taken as each request's own."""
+    sizes = [size for size, _ in points]
+    if max(sizes) >= 2 * min(sizes):
+        return line([(size, seconds, 1) for size, seconds in points])
+    beside = sum(seconds - _at(model, size) for size, seconds in points) / sum(sizes)
+    return model[0], model[1] + max(beside, 0.0)
 
 
 def _busy(phase: Phase, cores: float) -> float:

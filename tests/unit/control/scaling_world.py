@@ -83,7 +83,7 @@ class World:
         made = self.policies[len(self.policies)] = self._make(bounds)
         return made
 
-    def _forecast(self):
+    def _forecast(self, epoch_s):
         self.forecasts.append(Flat())
         return self.forecasts[-1]
 

@@ -449,6 +449,6 @@ def test_fixed_services_are_nobodys_to_scale(tmp_path):
 
 def test_a_kit_makes_what_the_file_names():
     made = []
-    kit = Kit(policy=lambda text, bounds, epoch_s: made.append(text) or Counting(bounds), forecast=list)
+    kit = Kit(policy=lambda text, bounds, epoch_s: made.append(text) or Counting(bounds), forecast=lambda epoch_s: [])
     assert kit.policy("kpa", None, 0.0).name == "counting"
     assert made == ["kpa"]

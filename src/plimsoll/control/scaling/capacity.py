@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from math import floor
 
 from plimsoll.control.service_state import ServiceState
-from plimsoll.core.scaling import Observation
+from plimsoll.core.service_time import ServiceTime
 from plimsoll.policy.placement import Want, expected_miss, share
 
 _ROUNDING = 1e-9
-_QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
+_RATES = 5  # of those of the last half minute: enough for the spread
 _ALLOWED = 0.01  # late, where the file says no error rate: what a p99 budget allows
 _BATCH_MOST = 64  # larger ones answer hardly more a second, whatever the model
 
@@ -35,11 +35,12 @@ def no_bound() -> Room | None:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What one service's policy wants, and what it saw."""
+    """What one service's policy wants, and what shows what less would miss. `rates`: requests a second lately."""
 
     state: ServiceState
     replicas: int
-    seen: Observation | None
+    service_time: ServiceTime
+    rates: tuple[float, ...] = ()
 
 
 def spare_slots(state: ServiceState, room: Room | None, states: Iterable[ServiceState]) -> int | None:
@@ -99,22 +100,19 @@ def _needs(state: ServiceState) -> dict[str, float]:
 
 
 def _want(asked: Asked) -> Want:
-    """What each count would miss, by the forecast over the time a replica needs to start."""
-    state, seen, service = asked.state, asked.seen, asked.state.service
-    rates: list[float] = []
-    miss: list[float] = []
-    if seen is not None:
-        rates = [seen.forecast.rate(seen.lead.start_p90_s, quantile) for quantile in _QUANTILES]
-        budget_s = service.timeout_s if service.p99_s is None else service.p99_s
-        most = min(_BATCH_MOST, service.max_batch or _BATCH_MOST)
-        batch = max(1, min(most, seen.service_time.largest_within(budget_s / 2)))
-        compute_s = seen.service_time.predict(batch)
-        miss = expected_miss(asked.replicas, rates, compute_s / batch, max(0.0, budget_s - compute_s))
+    """What each count would miss at the rates of the last half minute."""
+    state, service, service_time = asked.state, asked.state.service, asked.service_time
+    budget_s = service.timeout_s if service.p99_s is None else service.p99_s
+    most = min(_BATCH_MOST, service.max_batch or _BATCH_MOST)
+    batch = max(1, min(most, service_time.largest_within(budget_s / 2)))
+    compute_s = service_time.predict(batch)
+    patience_s = max(0.0, budget_s - compute_s)
+    rates = sorted(asked.rates)[:: max(1, len(asked.rates) // _RATES)]
     return Want(
         service=state.name,
         least=service.min_replicas,
         wanted=asked.replicas,
-        miss=miss,
+        miss=expected_miss(asked.replicas, rates, compute_s / batch, patience_s) if rates else (),
         rate=sum(rates) / len(rates) if rates else 1.0,
         priority=service.spec.scaling.priority,
         has=state.scaled or 0,

@@ -29,7 +29,7 @@ def replay(path: Path, kit: Kit) -> Iterator[Replayed]:
     for entry in read_scaling_record(path):
         if isinstance(entry, Begun):
             policy = kit.policy(entry.policy, entry.bounds, entry.epoch_s)
-            forecast = forecast or kit.forecast()  # as live: it outlives a change of the file
+            forecast = forecast or kit.forecast(entry.epoch_s)  # as live: it outlives a change of the file
             continue
         if policy is None or forecast is None:
             raise ValueError(f"{path}: a decision comes before its policy")

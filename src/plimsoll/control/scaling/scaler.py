@@ -4,6 +4,7 @@ The policy is made anew when the file changes what it is made from; the forecast
 time stay. Nothing here changes the service.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -19,6 +20,8 @@ from plimsoll.ports.backend import ReplicaPhase
 
 EVERY_S = 0.5  # reports come each second; one that was sent early is not worth a decision of its own
 SILENT_S = 3.0  # gateways report each second: after this metrics have stopped
+
+_RATES = 30  # half a minute of them shows what a service needs beside others
 
 # Before a first batch and without a profile: 100 requests a second one by one. `samples` 0 says that it is a guess.
 _GUESS = ServiceTime(0.002, 0.008)
@@ -48,19 +51,21 @@ class NoRecord:
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """What scalers are made with. `policy(text, bounds, epoch_s)`: raises ValueError for a text that is none."""
+    """What scalers are made with. `policy(text, bounds, epoch_s)`: raises ValueError for a text that is none.
+    `forecast(epoch_s)`. `epoch_s`: unix seconds at the clock's 0, for what looks at the calendar."""
 
     policy: Callable[[str, Bounds, float], ScalingPolicy]
-    forecast: Callable[[], Forecasting]
+    forecast: Callable[[float], Forecasting]
     record: Recorder = field(default_factory=NoRecord)
 
 
 class ServiceScaler:
-    """`decision`: the last; None before the first. `seen`: what it was made from."""
+    """`decision`: the last; None before the first. `seen`: what it was made from. `rates`: requests a second at the
+    last looks."""
 
-    def __init__(self, kit: Kit, counts: GatewayCounts, profile: Profile | None) -> None:
+    def __init__(self, kit: Kit, counts: GatewayCounts, profile: Profile | None, epoch_s: float) -> None:
         self._kit, self._counts, self._profile = kit, counts, profile
-        self._forecast = kit.forecast()
+        self._forecast = kit.forecast(epoch_s)
         leads = LeadTimes() if profile is None else LeadTimes(profile.cold_s, profile.cold_p90_s)
         self.leads = leads
         self._starts = Starts(leads)
@@ -69,6 +74,7 @@ class ServiceScaler:
         self._made_from: tuple[str, Bounds] | None = None
         self.decision: Decision | None = None
         self.seen: Observation | None = None
+        self.rates: deque[float] = deque(maxlen=_RATES)
 
     @property
     def policy(self) -> str:
@@ -111,6 +117,7 @@ class ServiceScaler:
         seen = self._observation(state, growth, now, spare_slots, known=growth.over_s > 0.0 and not silent)
         if seen.arrived is not None:
             self._forecast.observe(now, seen.arrived, seen.over_s)
+            self.rates.append(seen.arrived / seen.over_s)
         decision = self._policy.decide(seen)
         self.seen, self.decision = seen, decision
         self._kit.record.decided(state.name, seen, decision)

@@ -4,6 +4,7 @@ room -> the services' wanted counts change, and the timeline hears why.
 One loop owns a service: nothing but this sets `ServiceState.scaled`, and a count set by hand is above it.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ from plimsoll.insight.profile import Profile
 from plimsoll.ports.backend import ReplicaPhase
 from plimsoll.spec import ModelService, Platform, bounds_of, policy_text
 
+# How many policies' reasons begin: `5: ` or `3 → 5: `. What the count really becomes is for us to say.
+_COUNTS = re.compile(r"\A\d+(?: → \d+)?: ")
 _FAILED_MOST = 3  # starts in a row that came to nothing: more of them will not either
 
 
@@ -78,10 +81,10 @@ def _named(text: str, bounds: Bounds, epoch_s: float) -> ScalingPolicy:
     return make(text, bounds, epoch_s=epoch_s)
 
 
-def _forecast() -> Forecasting:
+def _forecast(epoch_s: float) -> Forecasting:
     from plimsoll.insight.forecast import Forecaster
 
-    return Forecaster()
+    return Forecaster(epoch_s)
 
 
 def scales(service: ModelService) -> bool:
@@ -173,9 +176,9 @@ class Scaling:
             state.scaled = sum(replica.phase is not ReplicaPhase.DRAINING for replica in state.seen) or 1
         state.scaled = within(state.scaled, state.service)
         try:
-            known = self._known(state)
-            scaler = known.scaler
             epoch_s = self._wall() - now
+            known = self._known(state, epoch_s)
+            scaler = known.scaler
             scaler.follow(state.name, policy_text(state.service), bounds_of(state.service, platform), epoch_s)
             scaler.watch(state)
             if not scaler.due(state, now):
@@ -190,10 +193,11 @@ class Scaling:
         self._tell_holding(state, known, now)
         return True
 
-    def _known(self, state: ServiceState) -> _Scaled:
+    def _known(self, state: ServiceState, epoch_s: float) -> _Scaled:
         known = self._scaled.get(state.name)
         if known is None:
-            known = self._scaled[state.name] = _Scaled(ServiceScaler(self._kit, self._counts, self._read(state)))
+            scaler = ServiceScaler(self._kit, self._counts, self._read(state), epoch_s)
+            known = self._scaled[state.name] = _Scaled(scaler)
         return known
 
     def _reasonable(self, state: ServiceState, known: _Scaled, decision: Decision) -> int:
@@ -225,9 +229,7 @@ class Scaling:
     def _take(self, states: Collection[ServiceState], room: Room | None) -> None:
         """The decisions become wanted counts, as far as there is room."""
         asking = {state.name: state for state in states if state.by_hand is None and self._decided(state)}
-        asked = [
-            Asked(state, self._scaled[name].asked, self._scaled[name].scaler.seen) for name, state in asking.items()
-        ]
+        asked = [self._asked(state) for state in asking.values()]
         counts = {one.state.name: one.replicas for one in asked}
         if room is not None:
             others = [state for state in states if state.name not in asking]
@@ -242,6 +244,11 @@ class Scaling:
                 state.scaled, state.spares = known.asked, 0  # somebody's own count goes before it
         self._keep_spares(asking.values(), states, room)
 
+    def _asked(self, state: ServiceState) -> Asked:
+        known = self._scaled[state.name]
+        assert known.scaler.seen is not None
+        return Asked(state, known.asked, known.scaler.seen.service_time, tuple(known.scaler.rates))
+
     def _decided(self, state: ServiceState) -> bool:
         known = self._scaled.get(state.name)
         return known is not None and known.scaler.decision is not None
@@ -254,7 +261,7 @@ class Scaling:
         short, known.trimmed, state.scaled = bool(less) and not known.trimmed, less, count
         if count == before and not short:
             return
-        reason = "; ".join(filter(None, (decision.reason, known.refused, less)))
+        reason = "; ".join(filter(None, (_COUNTS.sub("", decision.reason), known.refused, less)))
         message = f"{before} → {count}: {reason}" if count != before else f"stays at {count}: {reason}"
         known.change = Change(self._wall(), before, count, reason)
         self._timeline.record(

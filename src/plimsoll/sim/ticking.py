@@ -19,7 +19,7 @@ _READY = ReplicaState.READY
 class Learning(Forecast, Protocol):
     """A forecast that is told what came."""
 
-    def observe(self, arrived: int, over_s: float, now: float) -> None: ...
+    def observe(self, now: float, arrived: int, over_s: float) -> None: ...
 
 
 class Station:
@@ -67,7 +67,7 @@ class Station:
         gateway.retries.record_request(now)
         blind = now < self.blind_until
         if not blind:
-            self.forecast.observe(arrived, over_s, now)
+            self.forecast.observe(now, arrived, over_s)
         replicas = self._replicas(over_s, now, blind=blind)
         held = len(gateway.held)
         queued = sum(len(replica.queue) for replica in crew.replicas.values())

@@ -24,6 +24,7 @@ _TWO_FIT = 0.4  # of the budget for each of two batches, a fifth for what nobody
 _SMALL = 8  # batches up to here take half each
 _OVERHEAD_S = 0.0005
 _KNEE = 9.5  # times a/c: beyond it a larger batch gains less than 5%
+_USED = 0.97  # of the capacity: the rest goes to admission's margins and to moments without a full batch
 _OPEN_S = 1.0  # the wait to keep where there is no budget
 _LEAST_WAIT = 0.02  # of the budget
 
@@ -94,4 +95,4 @@ def tail_of(
     size = max(1, min(size, most))
     own_s = service_time.predict(size) + margin
     wait_s = max(_SHARE * p99_s - own_s, _LEAST_WAIT * p99_s)
-    return Tail(service_time.capacity(size), wait_s, own_s, burst, allowed)
+    return Tail(_USED * service_time.capacity(size), wait_s, own_s, burst, allowed)

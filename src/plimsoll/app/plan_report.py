@@ -7,10 +7,10 @@ from time import perf_counter
 from plimsoll import __version__
 from plimsoll.app.plan_run import Done
 from plimsoll.app.plan_study import Planned, Study, Variant
-from plimsoll.sim.advice import Tried, concluded
+from plimsoll.sim.advice import Tried, cheapest, concluded
 from plimsoll.sim.capacity import measured_rate, most_in_time
 from plimsoll.sim.oracle import oracle
-from plimsoll.sim.report import LATE_ALLOWED, About, Advice, Report, Row, oracle_row, row_of, sum_row
+from plimsoll.sim.report import ALL, LATE_ALLOWED, About, Advice, Report, Row, oracle_row, row_of, sum_row
 from plimsoll.sim.result import Result, ServiceResult
 
 HOUR_S = 3600.0
@@ -42,9 +42,10 @@ class Bound:
 
 
 def capacity_at(one: Planned, late_share: float) -> float:
-    """Requests a second that a replica really serves with this share late or refused; never more than it answers in
-    time under any load, for beyond that what is allowed to be late would count twice."""
-    return min(measured_rate(one.service, late_share), most_in_time(one.service))
+    """Requests a second that a replica really serves with this share late or refused; not more than it can answer in
+    time under any load, for what is allowed to be late would count twice."""
+    rate = measured_rate(one.service, late_share)
+    return min(rate, max(rate * (1 - late_share), most_in_time(one.service)))
 
 
 @dataclass(slots=True)
@@ -149,11 +150,16 @@ def _advice(study: Study, rows: Sequence[Row], tried: Sequence[Tried], done: Don
         return []
     found: list[Advice] = []
     own_key = study.variants[0].key
+    together = [row for row in rows if row.service == ALL]
+    if together:
+        found += cheapest(next((row for row in together if row.name == own_key), None), together, study.money)
     for one in study.planned:
         mine = [row for row in rows if row.service == one.name]
         own = next((row for row in mine if row.name == study.own[one.name]), None)
         result = _of(done.results[own_key], one.name) if own_key in done.results else None
         price = one.service.bounds.price_per_hour or None
         money = replace(study.money, replica_hour=price)
-        found += concluded(own, mine, tried, result, one.subject.goals, one.demand, money)
+        told = concluded(own, mine, tried, result, one.subject.goals, one.demand, money)
+        # Of several services one policy decides: what is cheapest is said of them together.
+        found += [word for word in told if not together or word.kind not in {"cheapest", "broken", "easy"}]
     return found

@@ -139,6 +139,8 @@ def prepare(options: PlanOptions) -> Study:
     if not subjects:
         subjects = {name: _from_options(options, name) for name in traces}
     planned = [_planned(subjects[name], traces[name], options, nodes, at) for at, name in enumerate(subjects)]
+    if options.replicas_total is not None:
+        planned = _fitted(planned, options.replicas_total)
     asked, oracle = _policies(options, planned)
     study = Study(
         options=options,
@@ -266,6 +268,21 @@ def _start_replicas(demand: Demand, least: int, most: int, at_s: float) -> int:
     return min(max(needed, least), most)
 
 
+def _fitted(planned: Sequence[Planned], total: int) -> list[Planned]:
+    """With no more replicas at the beginning than there are: those with the most give first, none below its fewest."""
+    counts = [one.service.start_replicas or 0 for one in planned]
+    fewest = [one.service.bounds.least for one in planned]
+    if sum(fewest) > total:
+        raise UserError(f"--replicas-total {total}: the services need {sum(fewest)} at least (minReplicas)")
+    while sum(counts) > total:
+        at = max(range(len(counts)), key=lambda place: counts[place] - fewest[place])
+        counts[at] -= 1
+    return [
+        replace(one, service=replace(one.service, start_replicas=count))
+        for one, count in zip(planned, counts, strict=True)
+    ]
+
+
 # Policies
 
 
@@ -302,31 +319,47 @@ def _check_policies(study: Study) -> None:
 
 
 def _facts(options: PlanOptions, planned: Sequence[Planned], nodes: Sequence[NodeClass]) -> list[str]:
-    found = []
     factors = (("faster", options.speedup), ("scaled", options.scale))
     changes = [f"{value:g}x {name}" for name, value in factors if value != 1]
-    sources = ", ".join(text.rpartition("/")[2] for text in options.traces)
+    if options.mean_replicas is not None:
+        changes.append(f"scaled to a mean of {options.mean_replicas:g} replicas")
     if options.slice is not None:
         changes.insert(0, f"slice {options.slice}")
-    if len(planned) > 1:
+    source = ", ".join([*(text.rpartition("/")[2] for text in options.traces), *changes])
+    several = len(planned) > 1
+    found = []
+    if several:
+        room = f"; {options.replicas_total} replicas for all" if options.replicas_total is not None else ""
         total = sum(one.demand.total for one in planned)
-        most = options.replicas_total
-        room = f"; {most} replicas for all" if most is not None else ""
-        found.append(f"{', '.join([sources, *changes])}: {len(planned)} services, {total:,} requests{room}")
-    for one in planned:
-        demand, bounds = one.demand, one.service.bounds
-        peak = int(demand.counts.max(initial=0)) / demand.step_s
-        traffic = (
-            f"{demand.total:,} requests in {format_duration(round(one.prepared.duration_s))}, mean "
-            f"{demand.total / max(demand.seconds, 1e-9):,.0f}/s, peak {peak:,.0f}/s"
-        )
-        about = f"{one.name}: " if len(planned) > 1 else f"{', '.join([sources, *changes])}: "
-        found.append(f"{about}{traffic}")
-        within = f" within {format_duration(bounds.p99_s)}" if bounds.p99_s is not None else ""
-        found.append(
-            f"{one.name}: {inputs.told(one.service.profile)}; a replica answers about {demand.rate:,.0f}/s{within}; "
-            f"{bounds.least} to {bounds.most} replicas"
-        )
+        found.append(f"{source}: {len(planned)} services, {total:,} requests{room}")
+    found += [f"{one.name if several else source}: {_traffic(one)}" for one in planned]
+    abilities = [_ability(one) for one in planned]
+    if len(set(abilities)) == 1:
+        found.append(f"{'each' if several else planned[0].name}: {abilities[0]}")
+    else:
+        found += [f"{one.name}: {ability}" for one, ability in zip(planned, abilities, strict=True)]
     if nodes:
         found.append("nodes: " + ", ".join(f"{one.name} in {format_duration(one.provisioning_s)}" for one in nodes))
     return found
+
+
+def _traffic(one: Planned) -> str:
+    demand = one.demand
+    peak = int(demand.counts.max(initial=0)) / demand.step_s
+    return (
+        f"{demand.total:,} requests in {format_duration(round(one.prepared.duration_s))}, mean "
+        f"{_rate(demand.total / max(demand.seconds, 1e-9))}, peak {_rate(peak)}"
+    )
+
+
+def _ability(one: Planned) -> str:
+    bounds = one.service.bounds
+    within = f" within {format_duration(bounds.p99_s)}" if bounds.p99_s is not None else ""
+    return (
+        f"{inputs.told(one.service.profile)}; a replica answers about {_rate(one.demand.rate)}{within}; {bounds.least} "
+        f"to {bounds.most} replicas"
+    )
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}/s" if value >= 100 else f"{value:.3g}/s"

@@ -13,6 +13,7 @@ from plimsoll.sim.result import ServiceResult
 
 _CONCENTRATED = 0.5  # the share of all misses that makes an hour worth naming
 _SPAN = 1 / 24  # of the whole trace, where it is longer than a day is an hour
+_NAMED = 3  # breaches in a line
 _CLEAR = 0.05  # cheaper by less isn't worth a change
 _EASY = 1.15  # a fixed count within this of the cheapest: the trace asks nothing of a scaler
 
@@ -58,7 +59,9 @@ def cheapest(own: Row | None, rows: Sequence[Row], money: Money) -> list[Advice]
     service = run[0].service
     if not kept:
         best = min(run, key=lambda row: (len(row.broken), row.missed_share))
-        text = f"none of these policies keeps the budget; nearest is {best.name}: {'; '.join(best.broken)}"
+        why = "; ".join(best.broken[:_NAMED])
+        rest = f"; and {len(best.broken) - _NAMED} more" if len(best.broken) > _NAMED else ""
+        text = f"none of these policies keeps the budget; nearest is {best.name}: {why}{rest}"
         return [Advice("broken", text, service, {"nearest": best.name})]
     best = kept[0]
     told = {"policy": best.name, "cost": best.cost, "replica_hours": best.replica_hours}

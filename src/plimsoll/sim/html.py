@@ -50,18 +50,22 @@ _METHOD = (
 def verdict(report: Report) -> str:
     """One line: whether each service's own policy keeps its budget."""
     rows = {(row.service, row.name): row for row in report.rows}
-    told = []
-    for service, policy in report.about.own.items():
-        row = rows.get((service, policy))
-        name = f"{service}: " if len(report.about.own) > 1 else ""
-        if row is None:
-            told.append(f"{name}{policy} was not simulated")
-        elif row.broken:
-            told.append(f"{name}{policy} BREAKS the budget: {'; '.join(row.broken)}")
-    if told:
-        return ". ".join(told)
-    names = sorted(set(report.about.own.values()))
-    return f"{', '.join(names)} {'keeps' if len(names) == 1 else 'keep'} the budget"
+    own = report.about.own
+    missing = [f"{service} {policy}" for service, policy in own.items() if (service, policy) not in rows]
+    if missing:
+        return f"{', '.join(missing[:3])}: not simulated"
+    mine = [rows[one] for one in own.items()]
+    bad = sorted((row for row in mine if row.broken), key=lambda row: -row.missed_share)
+    names = sorted(set(own.values()))
+    if not bad:
+        return f"{', '.join(names)} {'keeps' if len(names) == 1 else 'keep'} the budget"
+    worst = bad[0]
+    why = f"{worst.name} BREAKS the budget: {'; '.join(worst.broken)}"
+    if len(mine) == 1:
+        return why
+    together = next((row for row in report.rows if row.service == ALL and row.name in {worst.name, "own"}), None)
+    in_all = f"; in all {share(together.missed_share)} late or refused" if together is not None else ""
+    return f"{len(bad)} of {len(mine)} services break their budgets, worst {worst.service}: {why}{in_all}"
 
 
 def _results(report: Report, service: str) -> list[tuple[str, ServiceResult]]:

@@ -14,11 +14,9 @@ def make(text: str, bounds: Bounds, *, epoch_s: float = 0.0) -> ScalingPolicy:
     name, _, settings = (part.strip() for part in text.partition(":"))
     match name:
         case "budget":
-            from plimsoll.policy.scaling import budget
+            from plimsoll.policy.scaling.budget import BudgetScaling, parse_settings
 
-            if settings:
-                return budget.BudgetScaling(bounds, budget.parse_settings(settings))
-            return budget.BudgetScaling(bounds)
+            return BudgetScaling(bounds, parse_settings(settings))
         case "hpa-cpu" | "hpa-rps":
             from plimsoll.policy.scaling.hpa import adapter
 

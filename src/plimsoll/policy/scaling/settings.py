@@ -32,6 +32,11 @@ def read_settings(text: str, known: Mapping[str, Callable[[str], Any]], policy: 
     return found
 
 
+def led_by(key: str, text: str) -> str:
+    """A bare value first stands for `key`: `8,cooldown=60s` is `queue=8,cooldown=60s`."""
+    return f"{key}={text}" if text.strip() and "=" not in text.partition(",")[0] else text
+
+
 def number(least: float, most: float = float("inf"), *, above: bool = False) -> Callable[[str], float]:
     """A reader of numbers from `least` (beyond it where `above`) to `most`."""
 

@@ -70,3 +70,8 @@ def test_a_misspelt_name_stays_one_of_its_own():
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("fixed", "schedule")])
 def test_needs_no_settings(name):
     assert make(name, BOUNDS).name == name
+
+
+def test_a_bare_value_is_the_target():
+    assert make("kpa:10,window=30s", BOUNDS).settings.target == 10
+    assert make("keda:8", BOUNDS).settings == make("keda:queue=8", BOUNDS).settings

@@ -21,7 +21,7 @@ from plimsoll.policy.scaling.keda.executor import Behavior, Fallback, ScaledObje
 from plimsoll.policy.scaling.kpa.windows import Buckets
 from plimsoll.policy.scaling.reasons import change
 from plimsoll.policy.scaling.seconds import PerSecond, is_time, sane
-from plimsoll.policy.scaling.settings import number, read_settings, seconds, whole
+from plimsoll.policy.scaling.settings import led_by, number, read_settings, seconds, whole
 
 QUEUE, RPS = "queue", "rps"
 _TIMER_S = 0.25  # hosts look each second, give or take
@@ -69,7 +69,7 @@ def parse_settings(text: str) -> KedaSettings:
         "down": seconds,
         "pause": _pause,
     }
-    found: dict[str, Any] = read_settings(text, known, "keda")
+    found: dict[str, Any] = read_settings(led_by(QUEUE, text), known, "keda")
     if QUEUE in found and RPS in found:
         raise ValueError("keda: give queue or rps, not both")
     for key in ("window", "poll", "sync"):

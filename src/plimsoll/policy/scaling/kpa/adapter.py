@@ -22,7 +22,7 @@ from plimsoll.policy.scaling.kpa.zero import (
 )
 from plimsoll.policy.scaling.reasons import change
 from plimsoll.policy.scaling.seconds import PerSecond, is_time, sane
-from plimsoll.policy.scaling.settings import number, read_settings, seconds, share, whole
+from plimsoll.policy.scaling.settings import led_by, number, read_settings, seconds, share, whole
 
 CONCURRENCY, RPS = "concurrency", "rps"
 _DEFAULT_TOTAL = {CONCURRENCY: 100.0, RPS: 200.0}
@@ -71,7 +71,7 @@ def parse_settings(text: str) -> KpaSettings:
         "retention": seconds,
         "progress-deadline": seconds,
     }
-    found: dict[str, Any] = read_settings(text, known, "kpa")
+    found: dict[str, Any] = read_settings(led_by(CONCURRENCY, text), known, "kpa")
     if CONCURRENCY in found and RPS in found:
         raise ValueError("kpa: give concurrency or rps, not both")
     if not 6 <= found.get("window", 60.0) <= 3600:

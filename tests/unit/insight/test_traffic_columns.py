@@ -33,7 +33,6 @@ def test_a_missing_minute_had_no_requests():
         ("minute,a\n", "jobs.csv has no rows"),
         ("minute,a,a\n1,2,3\n", "jobs.csv:1 each column needs a name of its own"),
         ("minute,a\n1,2,3\n", "jobs.csv:2 has 3 columns; the first line names 2"),
-        ("minute,a\n1,2\n1,3\n", "jobs.csv:3 has the minute of another row"),
         ("minute,a\n1.5,2\n", "jobs.csv:2 minute: '1.5' is no whole minute"),
         ("minute,a\n1,x\n", "jobs.csv:2 a: 'x' is no number of 0 or more"),
         ("minute,a\n1,-4\n", "jobs.csv:2 a: '-4' is no number of 0 or more"),
@@ -55,3 +54,8 @@ def test_what_is_wrong_is_named_with_its_place(text, told):
 )  # fmt: skip
 def test_it_is_told_from_a_trace_by_its_first_line(line, expected):
     assert is_columns(line) is expected
+
+
+def test_rows_of_one_minute_add_up():
+    jobs = read("minute,a,b\n0,60,0\n1,0,60\n0,60,120\n")
+    assert [jobs["a"].rates.rate_at(30), jobs["b"].rates.rate_at(30), jobs["b"].rates.rate_at(90)] == [2, 2, 1]

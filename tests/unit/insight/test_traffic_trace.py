@@ -46,6 +46,27 @@ def test_counts_with_gaps_are_periods_without_requests():
     assert trace.requests == 210
 
 
+def test_rows_of_one_period_add_up_and_a_rate_said_twice_is_one():
+    trace = read("period,count\n120,30\n0,60\n60,0\n0,60\n")
+    assert [(s.start_s, s.rate) for s in trace.rates.segments] == [(0, 2), (60, 0), (120, 0.5)]
+    assert read("seconds,requests_per_second\n0,5\n0,5\n10,1\n").requests == 60
+
+
+def test_the_moment_it_began_is_kept_where_there_are_dates():
+    assert read("period,count\n1998-04-30 21:31:00,60\n1998-04-30 21:30:00,120\n").start == 893_971_800
+    assert read("ts\n1700158546.5\n1700158547\n").start == 1_700_158_546.5
+    assert read("ts\n5\n6\n").start is None
+    assert read("seconds,requests_per_second\n0,5\n600,1\n").start is None
+
+
+def test_a_million_fold_spike_and_hours_of_nothing():
+    rows = [(0, 1), (60, 0), (120, 1_000_000_000), (180, 0), (36_000, 1)]
+    trace = read("period,count\n" + "".join(f"{at},{count}\n" for at, count in rows))
+    assert trace.requests == 1_000_000_002
+    assert trace.rates.rate_at(20_000) == 0
+    assert trace.duration_s == 36_060
+
+
 def test_json_lines_in_every_form():
     def lines(*rows):
         return "".join(json.dumps(row) + "\n" for row in rows)
@@ -86,7 +107,8 @@ def test_requests_of_one_instant_are_all_kept():
         ("seconds,requests_per_second\n0,0\n1,0\n", "day.csv has no requests: every rate is 0"),
         ("seconds,requests_per_second\n0,5\n", "day.csv has a single row"),
         ("seconds,requests_per_second,interarrival_cv\n0,1,-1\n1,1,1\n", "day.csv:2 interarrival_cv"),
-        ("period,count\n2024-01-01,1\n2024-01-01,1\n", "day.csv:3 has the time of another row"),
+        ("period,count\n2024-01-01,1\n2024-01-01,1\n", "day.csv has a single row"),
+        ("period,count\n0,1\n1e-6,1\n", "day.csv:3 has the time of another row"),
         ("period,count\n2024-01-01,1\n2024-13-01,1\n", "day.csv:3 period: '2024-13-01' is no time"),
         ('{"timestamp": 1}\n{"timestamp": \n', "day.csv:2 is no JSON object"),
         ('{"timestamp": 1}\n[1]\n', "day.csv:2 is no JSON object"),

@@ -1,4 +1,4 @@
-"""A trace as traffic: one draw seen as times and as counts, by the rules that docs/oracle.md and docs/plan.md state."""
+"""A trace as traffic: one draw seen as times and as counts, by the rules that docs/traces.md states."""
 
 import os
 from array import array

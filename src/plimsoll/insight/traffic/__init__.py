@@ -5,6 +5,7 @@ time. Pure: text and seeded generators are passed in, times are seconds since th
 """
 
 from plimsoll.insight.traffic.arrivals import Arrivals, Gaps, draw, parse_gaps, repeat
+from plimsoll.insight.traffic.columns import is_columns, read_columns
 from plimsoll.insight.traffic.rates import Rates, Segment, constant, ramp
 from plimsoll.insight.traffic.trace import Trace, TraceError, read_trace
 
@@ -17,8 +18,10 @@ __all__ = [
     "TraceError",
     "constant",
     "draw",
+    "is_columns",
     "parse_gaps",
     "ramp",
+    "read_columns",
     "read_trace",
     "repeat",
 ]

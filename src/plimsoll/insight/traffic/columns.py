@@ -1,7 +1,7 @@
 """Counts of several services in one CSV: `minute`, then a column for each, named as it is: its requests a minute.
 
-Minutes are numbers from any beginning, in any order; a missing one had no requests. The rates are steps: each minute's
-own, as in experiments that draw a minute's count as Poisson.
+Minutes are numbers from any beginning, in any order; a missing one had no requests, rows of one add up. The rates are
+steps: each minute's own, as in experiments that draw a minute's count as Poisson.
 """
 
 import csv
@@ -36,9 +36,9 @@ def read_columns(lines: Iterable[str], name: str) -> dict[str, Trace]:
         minute = _number(row[0], at, heads[0])
         if minute != int(minute):
             raise TraceError(f"{at} minute: {row[0].strip()!r} is no whole minute")
-        if int(minute) in counts:
-            raise TraceError(f"{at} has the minute of another row")
-        counts[int(minute)] = [_number(value, at, head) for value, head in zip(row[1:], heads[1:], strict=True)]
+        read = [_number(value, at, head) for value, head in zip(row[1:], heads[1:], strict=True)]
+        before = counts.get(int(minute), [0.0] * len(read))
+        counts[int(minute)] = [sum(pair) for pair in zip(read, before, strict=True)]
     if not counts:
         raise TraceError(f"{name} has no rows; expected a minute and a count a column in each")
     first = min(counts)

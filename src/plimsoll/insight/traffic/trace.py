@@ -4,10 +4,11 @@ Three forms, told apart by their columns:
 - arrivals: one request a row, in a column `timestamp` (also time, ts, datetime, arrival, arrived_at; any case).
 - rates: `seconds, requests_per_second` and, optionally, `interarrival_cv`; a rate holds until the next row's second.
 - counts: `period, count`: a period's start and its requests. Missing periods had none; a period is as long as the
-  smallest step between two.
+  smallest step between two. Rows of one period add up (counts of several servers in one file).
 
 A time is a number (seconds; numbers too large for seconds since 1970 are milli-, micro- or nanoseconds) or ISO 8601,
-taken as UTC where it names no zone. Rows may stand in any order. Other columns are ignored. The result starts at 0.
+taken as UTC where it names no zone. Rows may stand in any order. Other columns are ignored. A second row with a rate's
+time is an error, unless it says the same. The result starts at 0.
 """
 
 import csv
@@ -92,15 +93,23 @@ def _rates(rows: Iterable[Row], name: str) -> Trace:
         cv = _value(row, "interarrival_cv", name, _cv) if row[1].get("interarrival_cv") not in (None, "") else None
         read.append((at, rate, cv, row[0]))
     read.sort(key=lambda one: one[0])
+    read = [one for one, before in zip(read, [None, *read], strict=False) if before is None or one[:3] != before[:3]]
     step = _steps([(at, line) for at, _, _, line in read], name)[1]
     ends = [at for at, _, _, _ in read[1:]] + [read[-1][0] + step]
     return _in_use([Segment(at, end, rate, rate, cv) for (at, rate, cv, _), end in zip(read, ends, strict=True)], name)
 
 
 def _counts(rows: Iterable[Row], name: str) -> Trace:
-    read = sorted((_value(row, "period", name, _time), row[0], _value(row, "count", name, _amount)) for row in rows)
-    period = _steps([(at, line) for at, line, _ in read], name)[0]
-    return _in_use([Segment(at, at + period, count / period, count / period) for at, _, count in read], name)
+    counts: dict[float, float] = {}
+    lines: dict[float, int] = {}
+    for row in rows:
+        at = _value(row, "period", name, _time)
+        counts[at] = counts.get(at, 0.0) + _value(row, "count", name, _amount)
+        lines[at] = row[0]
+    times = sorted(counts)
+    period = _steps([(at, lines[at]) for at in times], name)[0]
+    rates = [counts[at] / period for at in times]
+    return _in_use([Segment(at, at + period, rate, rate) for at, rate in zip(times, rates, strict=True)], name)
 
 
 def _in_use(segments: list[Segment], name: str) -> Trace:

@@ -6,6 +6,7 @@ timeout are lifted meanwhile: nothing may be refused. How long batches take is n
 """
 
 import asyncio
+import os
 import platform
 import shutil
 import signal
@@ -67,6 +68,7 @@ class Profiled:
     capacity_per_s: float
     capacity_batch: int
     note: str = ""  # on what was sent
+    busy: float = 0.0  # processes that wanted a core before it began, a core: above 1 others are in the way
 
 
 def run_profile(service: ModelService, options: Options, say: Say) -> Profiled:
@@ -100,6 +102,7 @@ class _Profiling:
         self._total = options.starts + options.seconds  # for the progress; a start counts as a second
         self._done = 0.0
         self._memory = 0
+        self._busy = _load()
 
     async def run(self) -> Profiled:
         service, options = self._service, self._options
@@ -245,7 +248,7 @@ class _Profiling:
             machine=_machine(),
         )
         batch, rate = capacity(profile, service.p99_s)
-        return Profiled(profile, found, tuple(starts), tuple(phases), service.p99_s, rate, batch, note)
+        return Profiled(profile, found, tuple(starts), tuple(phases), service.p99_s, rate, batch, note, self._busy)
 
 
 def _template(revision: Revision) -> ReplicaTemplate:
@@ -279,6 +282,14 @@ def _has_found_the_largest(phases: list[Phase]) -> bool:
         return False
     means = [phase.items / len(phase.batches) for phase in phases]
     return means[-1] < _GROWTH * means[-3]
+
+
+def _load() -> float:
+    """Over the last minute, a core."""
+    try:
+        return os.getloadavg()[0] / max(len(processes.available_cores()), 1)
+    except OSError:
+        return 0.0
 
 
 def _rounded(seconds: float) -> float:

@@ -20,7 +20,9 @@ _ROWS = 10  # sizes of the table: more are measured than anybody reads
 
 
 def profile(
-    file: Annotated[str, typer.Argument(help="A service file, or a folder with one.", metavar="FILE|DIR")],
+    file: Annotated[
+        str, typer.Argument(help="A service file, or a folder with one; left out: this folder.", metavar="FILE|DIR")
+    ] = ".",
     name: Annotated[
         str | None,
         typer.Argument(help="Which service, where the file holds several.", metavar="NAME", show_default=False),
@@ -41,7 +43,7 @@ def profile(
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")] = False,
 ) -> None:
-    """Run the real model and learn what it takes: a batch's time by its size, a cold start, memory.
+    """Run the real model and learn what it takes: batches of each size, a cold start, memory.
 
     Writes a profile for plan and scaling. Nothing else should keep this machine busy meanwhile.
     """
@@ -155,6 +157,11 @@ def warnings(found: "Profiled") -> list[str]:
     """What a user should know before a plan is made of it, with what to do about it."""
     fit, profile, lines = found.fit, found.profile, []
     worst = fit.worst
+    if found.busy > 1:
+        lines.append(
+            f"this machine was busy before ({found.busy:.1f} processes a core): times may be too long; run it on a "
+            "quiet one"
+        )
     if fit.misfit and worst is not None:
         lines.append(
             f"t(b) is no line: batches of {worst.size:,} take {_ms(worst.measured_s)}, {_ms(worst.fitted_s)} fitted "

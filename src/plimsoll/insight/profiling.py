@@ -97,14 +97,15 @@ def fit(phases: Sequence[Phase], *, cores: float = 1.0) -> Fit:
     # What a batch takes of the replica is at least what it takes of the model.
     a_s, c_s = _whole([(size, max(seconds, _at(model, size))) for size, seconds in busy], model)
     beside = (a_s - model[0], c_s - model[1])
-    spread = relative_spread([kept(by_size[size]) for size in enough])
+    groups = {size: [max(one + _at(beside, size), 0.0) for one in kept(by_size[size])] for size in enough}
+    spread = relative_spread(list(groups.values()))
     rows = tuple(
         SizeRow(
             size,
             counts[size],
             means[size] + _at(beside, size),
             a_s + c_s * size,
-            max(spread, relative_spread([kept(by_size[size])])),
+            max(spread, relative_spread([groups[size]])),
         )
         for size in sorted(enough)
     )

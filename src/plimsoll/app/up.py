@@ -152,7 +152,7 @@ class _Up:
             on_signals(self._stopped, signal.SIGHUP)
         self._reporter.names([service.name for service in self._first])
         for one in self._wanted:
-            for line in not_honoured(one):
+            for line in not_honoured(one, platform=self._wanted.platform):
                 name = one.dump()["metadata"]["name"]
                 if not isinstance(one, ModelService):
                     name = f"{type(one).__name__.lower()}/{name}"

@@ -54,6 +54,7 @@ def validate(paths: Paths = None, as_json: AsJson = False) -> None:
     together = Documents()
     problems: list[SpecError] = []
     report: list[dict[str, Any]] = []
+    served: list[tuple[dict[str, Any], ModelService]] = []
     for file in _files(paths):
         entry: dict[str, Any] = {"file": file, "services": [], "others": [], "errors": [], "not_honoured": []}
         report.append(entry)
@@ -71,11 +72,14 @@ def validate(paths: Paths = None, as_json: AsJson = False) -> None:
             entry["not_honoured"] += [f"{named}: {line}" for line in not_honoured(other)]
         for service in found.services:
             entry["services"].append(service.name)
-            entry["not_honoured"] += [f"{service.name}: {line}" for line in not_honoured(service)]
+            served.append((entry, service))
             missing = _missing_model(service)
             if missing is not None:
                 problems.append(missing)
                 entry["errors"].append(_error(missing))
+    for entry, service in served:  # the platform may stand in the last file
+        lines = not_honoured(service, platform=together.platform)
+        entry["not_honoured"] += [f"{service.name}: {line}" for line in lines]
     between = _between(together, problems)
     if between:
         problems += between

@@ -173,7 +173,9 @@ class Controller:
         url, open_door = self.settings.gateway_url, not self._edge.tenants
         now = self._clock.now()
         scaling = self._scaling.told(state, now)
-        return status_of(state, traffic, scaling, gateway_url=url, open_door=open_door, now=now)
+        return status_of(
+            state, traffic, scaling, gateway_url=url, open_door=open_door, platform=self._edge.platform, now=now
+        )
 
     def statuses(self) -> list[ServiceStatus]:
         return [self.status(name) for name in sorted(self._wishes.services)]

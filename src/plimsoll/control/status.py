@@ -12,7 +12,7 @@ from plimsoll.core.outcome import Outcome
 from plimsoll.core.service_time import ServiceTime
 from plimsoll.core.units import format_duration, parse_duration
 from plimsoll.ports.backend import ObservedReplica
-from plimsoll.spec import ModelService, not_honoured
+from plimsoll.spec import ModelService, Platform, not_honoured
 
 ANSWERED = frozenset({Outcome.OK, Outcome.CACHED, Outcome.DEGRADED})
 
@@ -115,9 +115,17 @@ class ServiceStatus:
 
 
 def status_of(
-    state: ServiceState, traffic: Traffic, scaling: ScalingTold, *, gateway_url: str, now: float, open_door: bool = True
+    state: ServiceState,
+    traffic: Traffic,
+    scaling: ScalingTold,
+    *,
+    gateway_url: str,
+    now: float,
+    open_door: bool = True,
+    platform: Platform | None = None,
 ) -> ServiceStatus:
-    """`open_door`: there is no tenant; a service that doesn't say whether it takes anonymous requests does then."""
+    """`open_door`: there is no tenant; a service that doesn't say whether it takes anonymous requests does then.
+    `platform`: whose prices hold."""
     service, serving = state.service, state.serving
     phase, message = phase_of(state)
     routes = tuple(f"{route.host or ''}{route.path}" for route in service.spec.routes)
@@ -140,7 +148,7 @@ def status_of(
         inside_budget=inside_budget(service, traffic),
         outcomes=traffic.outcomes,
         hints=(*hints(state, now=now), *_shut(service, open_door)),
-        not_honoured=tuple(not_honoured(service)),
+        not_honoured=tuple(not_honoured(service, platform=platform)),
         labels=dict(service.labels),
         instances=tuple(_instance(replica, state) for replica in state.seen),
         file=str(Path(service.origin.file).absolute()),

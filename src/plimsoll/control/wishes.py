@@ -225,7 +225,7 @@ class Wishes:
         if changed and not made.problem:
             number = state.newest.number
             self._timeline.record(service.name, Kind.APPLIED, f"{change}: rev {number}", revision_number=number)
-        told = tuple(not_honoured(service))
+        told = tuple(not_honoured(service, platform=self._edge.platform))
         return Applied(service.name, state.newest.id, state.newest.number, change, told)
 
     def _replacement(self, state: ServiceState, cause: str) -> Replacement:

@@ -4,17 +4,19 @@ from collections.abc import Iterator
 
 from plimsoll.spec.base import Whole
 from plimsoll.spec.platform import Platform
+from plimsoll.spec.scaling import price_per_hour
 from plimsoll.spec.service import ModelService
 from plimsoll.spec.tenant import PlatformSecretRef, Tenant
 
 
-def not_honoured(whole: Whole, backend: str = "local") -> list[str]:
-    """Lines `KEY: why`. Backends other than `local` honour every key there is now."""
+def not_honoured(whole: Whole, backend: str = "local", *, platform: Platform | None = None) -> list[str]:
+    """Lines `KEY: why`. Backends other than `local` honour every key there is now. `platform`: whose prices hold for a
+    service; without them a budget of costs bounds nothing, on any backend."""
     if backend != "local":
-        return []
+        return [*_of_costs(whole, platform)] if isinstance(whole, ModelService) else []
     if isinstance(whole, ModelService):
-        return [*_of_service(whole), *_of_cache(whole)]
-    return list(_of_secrets(whole))
+        return [*_of_service(whole), *_of_costs(whole, platform), *_of_cache(whole)]
+    return [*_of_secrets(whole), *_of_nodes(whole)]
 
 
 def _of_service(service: ModelService) -> Iterator[str]:
@@ -29,6 +31,20 @@ def _of_service(service: ModelService) -> Iterator[str]:
         yield "spec.resources.requests.cpu: replicas get whole cores here; a fraction is shared, not throttled"
     if resources.limits.cpu is not None:
         yield "spec.resources.limits.cpu: replicas are kept to cores here, not throttled"
+
+
+def _of_costs(service: ModelService, platform: Platform | None) -> Iterator[str]:
+    if service.spec.budget.cost is None or price_per_hour(service, platform) is not None:
+        return
+    if platform is None or not platform.spec.node_classes:
+        yield "spec.budget.cost: nothing has a price; write a Platform with nodeClasses"
+    else:
+        yield "spec.budget.cost: a replica fits on none of the platform's node classes, so it has no price"
+
+
+def _of_nodes(whole: Whole) -> Iterator[str]:
+    if isinstance(whole, Platform) and whole.spec.node_classes:
+        yield "spec.nodeClasses: a laptop has no nodes; their prices count here, the rest is for plimsoll plan"
 
 
 def _of_cache(service: ModelService) -> Iterator[str]:

@@ -288,3 +288,21 @@ def test_one_wrong_cost(cost: str, expected: str) -> None:
 def test_one_wrong_key_of_a_platform(spec: str, expected: str) -> None:
     (problem,) = problems(f"{PLATFORM}  {spec}\n")
     assert problem.removeprefix("service.yaml:5  ").startswith(f"spec.{expected}")
+
+
+def test_a_budget_of_costs_needs_prices_on_every_backend() -> None:
+    service = only(FRAUD)
+    lines = ["spec.budget.cost: nothing has a price; write a Platform with nodeClasses"]
+    assert not_honoured(service, "kubernetes") == lines
+    assert lines[0] in not_honoured(service)
+    assert not_honoured(service, "kubernetes", platform=platform(CPU)) == []
+    assert not_honoured(service, "kubernetes", platform=platform(SMALL)) == [
+        "spec.budget.cost: a replica fits on none of the platform's node classes, so it has no price"
+    ]
+    assert not_honoured(only(""), "kubernetes") == []
+
+
+def test_a_laptop_has_no_nodes() -> None:
+    (line,) = not_honoured(platform(CPU))
+    assert line.startswith("spec.nodeClasses: a laptop has no nodes")
+    assert not_honoured(platform(CPU), "kubernetes") == []

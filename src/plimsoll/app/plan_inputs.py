@@ -113,9 +113,16 @@ def _profile(path: Path, service: "ModelService") -> Profile:
 
 def _doubts(profile: Profile, service: "ModelService", path: Path) -> list[str]:
     """Why a profile may not fit the file."""
+    from plimsoll.app.model_digest import model_digest
+
     found = []
     if profile.name and profile.name != service.name:
         found.append(f"{path.name} was learned from {profile.name}, not from {service.name}")
+    elif profile.model and profile.model != model_digest(service):
+        found.append(
+            f"{path.name} was learned from {profile.revision or 'another model'}, and the model has changed since: "
+            "learn it again with plimsoll profile"
+        )
     most, seen = service.max_batch, profile.max_batch
     if seen is not None and most is not None and most > seen:
         found.append(f"{path.name} saw batches of up to {seen}; batching.maxSize allows {most}")

@@ -22,6 +22,7 @@ from plimsoll.app.callers import Callers
 from plimsoll.app.child_host import loop_factory, on_signals
 from plimsoll.app.example import bodies_of, targets_of
 from plimsoll.app.local import MODULES, preloads
+from plimsoll.app.model_digest import model_digest
 from plimsoll.app.noting import Notes, NotingSpawner
 from plimsoll.app.replica_args import MAX_BATCH
 from plimsoll.backends.local import processes
@@ -246,6 +247,7 @@ class _Profiling:
             name=service.name,
             revision=revision.id,
             machine=_machine(),
+            model=model_digest(service),
         )
         batch, rate = capacity(profile, service.p99_s)
         return Profiled(profile, found, tuple(starts), tuple(phases), service.p99_s, rate, batch, note, self._busy)

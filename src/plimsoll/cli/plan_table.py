@@ -80,14 +80,14 @@ def lines(report: "Report", width: int, console: Console) -> list[str]:
 
 def cells(row: "Row", report: "Report") -> list[str]:
     """What breaks the budget ends in `!`."""
-    from plimsoll.sim.report import LATE_ALLOWED, amount, millis, price, share
+    from plimsoll.sim.report import amount, marked, millis, price
 
-    bad = "!" if row.missed_share > LATE_ALLOWED and row.broken else ""
+    late, refused = marked(row)
     return [
         row.name,
         f"{row.offered:,}",
-        share(row.late_share) + (bad if row.late_share else ""),
-        share(row.refused_share) + (bad if row.refused_share else ""),
+        late,
+        refused,
         *(millis(value) for value in (row.p50_s, row.p95_s, row.p99_s)),
         amount(row.replica_hours),
         amount(row.node_hours),

@@ -45,6 +45,7 @@ class Profile:
     name: str = ""
     revision: str = ""
     machine: str = ""
+    model: str = ""  # digest of the model's files
 
     @property
     def service_time(self) -> ServiceTime:

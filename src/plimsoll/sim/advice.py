@@ -67,7 +67,7 @@ def cheapest(own: Row | None, rows: Sequence[Row], money: Money) -> list[Advice]
     told = {"policy": best.name, "cost": best.cost, "replica_hours": best.replica_hours}
     if own is None or own.name == best.name:
         text = f"{best.name} is the cheapest that keeps the budget: {_worth(best, money)}"
-        if len(kept) > 1:
+        if len(kept) > 1 and worth(kept[1]) > worth(best) * (1 + _CLEAR):
             text += f"; next is {kept[1].name} with {_worth(kept[1], money)}"
     elif not own.keeps:
         text = f"{own.name} breaks the budget; {best.name} is the cheapest that keeps it: {_worth(best, money)}"

@@ -64,6 +64,8 @@ def foreseen(service: Service, goals: Goals, demand: Demand, money: Money) -> li
     if goals.p99_s is None:
         return dear(service, goals, demand, money)
     short = too_few(service, demand)
+    if service.bounds.least == service.bounds.most and not short:
+        return [_alike(service), *dear(service, goals, demand, money)]
     return [*short, *([] if short else surges(service, demand, money)), *idle(service, goals, demand),
             *dear(service, goals, demand, money)]  # fmt: skip
 
@@ -94,6 +96,12 @@ def alone(service: Service, goals: Goals) -> list[Advice]:
             evidence = {"quantile": quantile, "idle_ms": takes * 1000, "budget_ms": allowed * 1000}
             return [Advice("impossible", text, service.name, evidence)]
     return []
+
+
+def _alike(service: Service) -> Advice:
+    most = service.bounds.most
+    text = f"at least and at most {most}: nothing scales, and every policy is the same; raise scaling.maxReplicas"
+    return Advice("alike", text, service.name)
 
 
 def too_few(service: Service, demand: Demand) -> list[Advice]:

@@ -6,7 +6,7 @@ from html import escape
 from plimsoll.drawing import svg
 from plimsoll.drawing.page import comment, page, table
 from plimsoll.drawing.svg import Scale
-from plimsoll.sim.report import ALL, Goals, Report, Row, amount, made_json, millis, price, share
+from plimsoll.sim.report import ALL, Goals, Report, Row, amount, made_json, marked, millis, price, share
 from plimsoll.sim.result import ServiceResult, Timeline
 
 _COLOURS = ("blue", "amber", "violet", "teal", "pink", "olive", "red", "green")
@@ -91,12 +91,12 @@ def _table(report: Report) -> str:
 
 
 def _cells(row: Row, currency: str) -> list[str]:
-    bad = "!" if row.broken else ""
+    late, refused = marked(row)
     return [
         row.name,
         f"{row.offered:,}",
-        share(row.late_share) + bad,
-        share(row.refused_share) + bad,
+        late,
+        refused,
         *(millis(value) for value in (row.p50_s, row.p95_s, row.p99_s)),
         amount(row.replica_hours),
         amount(row.node_hours),

@@ -276,6 +276,16 @@ def share(value: float) -> str:
     return f"{percent:.0f}%" if percent >= 10 else f"{percent:.2g}%" if percent >= 0.1 else f"{percent:.1g}%"
 
 
+def marked(row: Row) -> tuple[str, str]:
+    """The shares late and refused; what breaks the budget ends in `!`."""
+
+    def text(value: float) -> str:
+        over = row.broken and row.missed_share > LATE_ALLOWED and value > LATE_ALLOWED / 10
+        return share(value) + ("!" if over else "")
+
+    return text(row.late_share), text(row.refused_share)
+
+
 def millis(seconds: float | None) -> str:
     """`88 ms`, `4.1 ms`, `1.2 s`; `-` for what isn't known."""
     if seconds is None:

@@ -19,6 +19,7 @@ from plimsoll.core.scaling import Decision, LeadTime, Observation, ReplicaState,
 from plimsoll.core.service_time import ServiceTime
 from plimsoll.insight.forecast import Forecaster
 from plimsoll.insight.profile import Profile
+from plimsoll.insight.traffic import Trace
 from plimsoll.policy.scaling import named
 from plimsoll.policy.scaling.budget.tail import Tail, tail_of
 from plimsoll.sim.result import Act, Result, ServiceResult, Timeline
@@ -30,6 +31,8 @@ from plimsoll.sim.traffic import counts
 _PARTS = 16  # of a second
 _STEPS = 720  # of a timeline, at most
 _Z90 = 1.2816
+_KEPT = 16
+_kept: dict[tuple[int, int, float], tuple[Trace, list[list[int]]]] = {}  # a trace is held, so that its id stays its own
 _GONE, _SERVING = ReplicaState.DRAINING, ReplicaState.READY
 
 
@@ -81,10 +84,11 @@ class _Fluid:
         self.latencies: list[tuple[float, float]] = []  # seconds, requests
         self.timeline = Timeline(max(1.0, float(np.ceil(seconds / _STEPS))))
         self._step = [0.0, 0.0]
-        self._busy = 0.0
+        self._busy = self.inside = 0.0
+        self._foresees = self.policy.name == "budget" or scenario.most_replicas is not None
 
-    def flow(self, second: int) -> tuple[int, float, float]:
-        """One second's traffic. Returns what came, what was refused, the mean backlog."""
+    def flow(self, second: int) -> tuple[int, float]:
+        """One second's traffic. Returns what came and what was refused."""
         parts = self.parts[second]
         came = sum(parts)
         rate = self.ready * self.tail.per_replica
@@ -104,14 +108,16 @@ class _Fluid:
         self.backlog = backlog
         self.offered += came
         self.refused += refused
-        self._busy = min(1.0, came / rate) if rate else 1.0
+        # Work-conserving: at a third of its capacity a replica computes all the time, in small batches.
+        self._busy = min(1.0, came / self.ready * self.time.predict(1)) if self.ready else 0.0
         self._answered(came - refused, mean / _PARTS, rate)
         self._step[0] += came
         self._step[1] += refused
-        return came, refused, mean / _PARTS
+        return came, refused
 
     def _answered(self, count: float, backlog: float, rate: float) -> None:
         """Latency: half a batch before it, its own, and the backlog's."""
+        self.inside = backlog
         if count <= 0.0 or not rate:
             return
         time, each = self.time, count / self.ready
@@ -119,11 +125,13 @@ class _Fluid:
         size = each * time.a_s / spare if spare > 0.05 else 1e9
         own_s = 1.5 * min(time.predict(max(1, int(size))), self.tail.own_s)
         own_s += self.service.profile.overhead_s + 2 * self.service.network_s
+        self.inside += count * own_s
         self.latencies.append((own_s + backlog / rate, count))
         self.sum_s += count * (own_s + backlog / rate)
 
-    def observe(self, now: float, came: int, refused: float, backlog: float, second: int) -> Observation:
-        self.forecast.observe(now, came, 1.0)
+    def observe(self, now: float, came: int, refused: float, second: int) -> Observation:
+        if self._foresees:
+            self.forecast.observe(now, came, 1.0)
         parts = self.parts[second]
         mean = came / _PARTS
         spread = sum((part - mean) ** 2 for part in parts) / (_PARTS - 1) / mean if mean > 0 else None
@@ -143,9 +151,9 @@ class _Fluid:
             lead=LeadTime(profile.cold_s, p90, node_s, node_p90_s),
             forecast=self.forecast,
             waiting=int(self.backlog),
-            in_flight=int(self.ready * self._busy * 2),
+            in_flight=int(max(self.inside - self.backlog, 0.0)),
             late=int(refused),
-            concurrency=backlog + came * self.time.predict(max(1, int(came / max(1, self.ready) * self.tail.own_s))),
+            concurrency=self.inside,
             dispersion=spread,
             spare_slots=self.room.spare_slots(self.index),
         )
@@ -292,7 +300,17 @@ class _World:
 
 
 def _parts(service: Service, seconds: float) -> list[list[int]]:
-    """Requests in each sixteenth of each second."""
+    """Requests in each sixteenth of each second. The last few are kept: a search asks for the same ones again."""
+    traffic = service.traffic
+    key = (id(traffic.trace), traffic.seed, seconds)
+    if key not in _kept:
+        while len(_kept) >= _KEPT:
+            del _kept[next(iter(_kept))]
+        _kept[key] = (traffic.trace, _drawn(service, seconds))
+    return _kept[key][1]
+
+
+def _drawn(service: Service, seconds: float) -> list[list[int]]:
     found = counts(service.traffic, 1.0 / _PARTS)
     wanted = int(np.ceil(seconds)) * _PARTS
     whole: NDArray[np.int64] = np.zeros(wanted, dtype=np.int64)

@@ -11,8 +11,8 @@ _POISSON = 2.0 / _MEAN_OF  # variance over mean of the difference of two means o
 
 
 class BurstDetector:
-    """Fed rates of a second each. A rise of four times the usual is a burst: whatever smoothed levels say, it goes on
-    as steeply as it began. For Poisson arrivals that happens once in 9 hours (4 sigma), and costs little then."""
+    """Fed rates of a second each. A rise of four times the usual, all of it above all that was five seconds before, is a
+    burst: whatever smoothed levels say, it goes on as steeply as it began. For Poisson arrivals that happens once in 9 hours (4 sigma), and costs little then."""
 
     __slots__ = ("_last", "_slope", "_usual", "level")
 
@@ -32,9 +32,11 @@ class BurstDetector:
             return
         values = list(last)
         self.level = sum(values[-_MEAN_OF:]) / _MEAN_OF
-        change = self.level - sum(values[:_MEAN_OF]) / _MEAN_OF
+        now, then = values[-_MEAN_OF:], values[:_MEAN_OF]
+        change = self.level - sum(then) / _MEAN_OF
         usual = max(self._usual, self.level * _POISSON)
-        self._slope = change / _OVER_S if change > _TIMES * sqrt(usual) else 0.0
+        rising = min(now) > max(then) and change > _TIMES * sqrt(usual)
+        self._slope = change / _OVER_S if rising else 0.0
         self._usual += (1.0 - exp(-over_s / _MEMORY_S)) * (change * change - self._usual)
 
     def ahead(self, seconds: float) -> float:

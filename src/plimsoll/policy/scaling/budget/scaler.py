@@ -12,7 +12,7 @@ from plimsoll.policy.scaling.budget.backtest import Backtest
 from plimsoll.policy.scaling.budget.mix import cheapest_mix
 from plimsoll.policy.scaling.budget.tail import Tail, tail_of
 
-_SETTLE_S = 5.0  # the highest of the last seconds' counts stands: neighbours don't alternate
+_SETTLE_S = 2.0  # the highest of the last seconds' counts stands: neighbours do not alternate
 _LEAD_CHANGE = 0.25  # a lead time that differs by less changes nothing
 _BURST_MEMORY_S = 60.0
 _MOST_BURST = 64.0
@@ -31,7 +31,7 @@ class BudgetSettings:
     in the past tells of it. docs/scaling.md says how these were found."""
 
     allowed: float = 0.01
-    price: float = 15.0
+    price: float = 20.0
     price_per_lead_s: float = 1.0
     most_price: float = 80.0
     free_lead_s: float = 10.0

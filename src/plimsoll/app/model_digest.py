@@ -1,4 +1,4 @@
-"""Which model a profile was learned from: a digest of its files alone, wherever they stand and whatever its budget is."""
+"""Which model a profile was learned from: a digest of its files alone, wherever they stand, whatever their budget."""
 
 import hashlib
 

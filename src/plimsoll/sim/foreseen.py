@@ -135,7 +135,7 @@ def surge_share(demand: Demand, least: int) -> tuple[float, int]:
 
 def surges(service: Service, demand: Demand, money: Money) -> list[Advice]:
     """Rises steeper than a cold start: who only looks back comes too late for them."""
-    least = service.bounds.least
+    least = max(1, service.bounds.least)  # what waking up from zero costs is told apart
     lost, worst = surge_share(demand, least)
     if lost <= LATE_ALLOWED:
         return []

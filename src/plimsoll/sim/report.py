@@ -143,15 +143,16 @@ def row_of(
 ) -> Row:
     """`cost`, `node_hours`: this service's own, None where they aren't known. `oracle_s`: the fewest replica-seconds at
     this result's own share of late and refused."""
+    answered = result.offered > result.refused
     return Row(
         service=result.service,
         name=name,
         offered=result.offered,
         late_share=result.late_share,
         refused_share=result.refused_share,
-        p50_s=result.p50_s,
-        p95_s=result.p95_s,
-        p99_s=result.p99_s,
+        p50_s=result.p50_s if answered else None,
+        p95_s=result.p95_s if answered else None,
+        p99_s=result.p99_s if answered else None,
         replica_hours=result.replica_s / 3600,
         node_hours=node_hours,
         cost=cost,

@@ -7,7 +7,6 @@ when the replica is gone, and is told when room came or was lost.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from plimsoll.core.errors import UserError
 from plimsoll.sim.scenario import Scenario
 
 
@@ -55,8 +54,17 @@ class Room(Protocol):
         """Up to `now`: node-seconds by class, what they cost, watt-hours."""
         ...
 
+    def leaving(self, replicas: Sequence[str]) -> list[str]:
+        """`replicas`, all of one service, in the order in which they had best go; of equal ones as they were given."""
+        return list(replicas)
 
-class Unlimited:
+    def worked(self, replica: str, busy_s: float) -> None:
+        """It computed for `busy_s` seconds since the last call; for the energy. A host that never calls this is taken
+        to keep all that its replicas have busy."""
+        return
+
+
+class Unlimited(Room):
     """Room for every replica at once, and nothing to pay for it but the replicas."""
 
     def begin(self, host: Host, now: float) -> None:
@@ -79,6 +87,9 @@ class Unlimited:
 
 
 def room_for(scenario: Scenario) -> Room:
+    """Raises UserError for nodes that can't be, and for a replica that fits on none."""
     if not scenario.nodes:
         return Unlimited()
-    raise UserError("nodes are not simulated yet; leave --nodes out")
+    from plimsoll.sim.nodes import Nodes
+
+    return Nodes(scenario)

@@ -1,0 +1,414 @@
+"""Nodes as timelines: who waits, which nodes come, when they go, what they cost. Virtual time."""
+
+import heapq
+
+import pytest
+
+from plimsoll.core.errors import UserError
+from plimsoll.core.scaling import Bounds
+from plimsoll.insight.profile import Profile
+from plimsoll.insight.traffic import Trace
+from plimsoll.sim.nodes import Nodes
+from plimsoll.sim.room import Unlimited, room_for
+from plimsoll.sim.scenario import NodeClass, Scenario, Service, Traffic
+
+
+def service(name="s", first=0, priority=0, **needs):
+    return Service(
+        name,
+        Traffic(Trace()),
+        Profile(0.004, 0.0015),
+        Bounds(0, 1000, p99_s=0.1),
+        start_replicas=first,
+        needs=needs or {"cpu": 1.0},
+        priority=priority,
+    )
+
+
+class Host:
+    """Virtual time, and what a `Room` told."""
+
+    def __init__(self, classes, *services, seed=1):
+        self.events, self.sequence, self.now = [], 0, 0.0
+        self.granted_at, self.lost = {}, []
+        self.room = Nodes(Scenario(services or [service()], nodes=classes, seed=seed))
+        self.room.begin(self, 0.0)
+
+    def at(self, when, action):
+        assert when >= self.now
+        self.sequence += 1
+        heapq.heappush(self.events, (when, self.sequence, action))
+
+    def granted(self, replica, now):
+        assert replica not in self.granted_at
+        self.granted_at[replica] = now
+
+    def node_lost(self, replicas, now):
+        self.lost.append((now, sorted(replicas)))
+
+    def until(self, now):
+        while self.events and self.events[0][0] <= now:
+            self.now, _, action = heapq.heappop(self.events)
+            action(self.now)
+        self.now = now
+
+    def ask(self, *names, of=0):
+        """Those that have room at once."""
+        return [name for name in names if self.room.ask(name, of, self.now)]
+
+    def release(self, *names):
+        for name in names:
+            self.room.release(name, self.now)
+
+    @property
+    def nodes(self):
+        """Ready ones: class and replicas."""
+        return [(node.kind.spec.name, sorted(node.replicas)) for node in self.room.ready.values()]
+
+    def counts(self):
+        """(ready, coming)"""
+        return len(self.room.ready), len(self.room.coming)
+
+
+FOUR = NodeClass("four", {"cpu": 4.0}, price_per_hour=0.36, provisioning_s=180.0, idle_after_s=600.0)
+
+
+def test_what_waits_shares_the_node_that_comes():
+    host = Host([FOUR])
+    assert host.ask("a", "b", "c") == []
+    host.until(0.0)
+    assert host.counts() == (0, 1)
+    host.until(60.0)
+    assert host.ask("d") == []  # the node that comes has room for it
+    host.until(61.0)
+    assert host.counts() == (0, 1)
+    assert host.ask("e") == []
+    host.until(179.9)
+    assert host.counts() == (0, 2)
+    assert host.granted_at == {}
+    host.until(180.0)
+    assert host.granted_at == dict.fromkeys("abcd", 180.0)
+    host.until(240.9)
+    assert "e" not in host.granted_at
+    host.until(241.0)
+    assert host.granted_at["e"] == 241.0
+    assert host.room.spare_slots(0) == 3
+    assert host.ask("f") == ["f"]
+    assert host.room.spare_slots(0) == 2
+
+
+def test_who_no_longer_waits_gets_nothing_and_the_node_comes_all_the_same():
+    host = Host([FOUR])
+    host.ask("a")
+    host.until(10.0)
+    host.release("a")
+    host.until(180.0)
+    assert host.counts() == (1, 0)
+    assert host.granted_at == {}
+    host.until(779.9)
+    assert host.counts() == (1, 0)
+    host.until(780.0)
+    assert host.counts() == (0, 0)
+    assert host.room.used(1000.0)[0] == {"four": 780.0}
+
+
+def test_an_empty_node_goes_after_a_while_unless_somebody_came():
+    host = Host([FOUR])
+    host.ask("a")
+    host.until(200.0)
+    host.release("a")
+    host.until(700.0)
+    assert host.ask("b") == ["b"]
+    host.until(900.0)
+    assert host.counts() == (1, 0)
+    host.release("b")
+    host.until(1499.0)
+    assert host.counts() == (1, 0)
+    host.until(1500.0)
+    assert host.counts() == (0, 0)
+
+
+def test_the_least_are_there_and_stay_and_the_most_are_not_exceeded():
+    host = Host([NodeClass("n", {"cpu": 2.0}, provisioning_s=100.0, least=1, most=3, idle_after_s=50.0)])
+    assert host.ask(*"abcdefgh") == ["a", "b"]
+    host.until(0.0)
+    assert host.counts() == (1, 2)
+    host.until(500.0)
+    assert host.counts() == (3, 0)
+    assert set(host.granted_at) == set("cdef")
+    host.release("a", "b")
+    host.until(500.0)
+    assert host.granted_at["g"] == host.granted_at["h"] == 500.0
+    host.release(*"cdefgh")
+    host.until(10_000.0)
+    assert host.counts() == (1, 0)
+
+
+def test_a_scenario_begins_with_room_for_its_replicas():
+    small, large = service("small", 3, cpu=1.0), service("large", 2, cpu=3.0)
+    host = Host([FOUR], small, large)
+    assert host.counts() == (3, 0)
+    assert host.ask("s0", "s1", "s2") == ["s0", "s1", "s2"]  # they don't take the larger ones' place
+    assert host.ask("l0", "l1", of=1) == ["l0", "l1"]
+    host.until(0.0)
+    assert sorted(names for _, names in host.nodes) == [["l0", "s0"], ["l1", "s1"], ["s2"]]
+
+
+def test_room_for_the_beginning_that_nobody_asks_for_is_let_go():
+    host = Host([FOUR], service("s", 8))
+    assert host.counts() == (2, 0)
+    assert host.ask("a") == ["a"]
+    assert host.room.spare_slots(0) == 0
+    host.until(0.0)
+    assert host.room.spare_slots(0) == 7
+    host.until(600.0)
+    assert host.counts() == (1, 0)
+
+
+def test_the_beginning_is_bounded_too():
+    host = Host([NodeClass("n", {"cpu": 2.0}, provisioning_s=10.0, most=1)], service("s", 3))
+    assert host.ask("a", "b", "c") == ["a", "b"]
+    host.until(100.0)
+    assert host.granted_at == {}
+    host.release("a")
+    host.until(100.0)
+    assert host.granted_at == {"c": 100.0}
+
+
+def test_first_fit_with_the_largest_first():
+    """Small ones asked first would spread over all nodes: 8 x 1 and 4 x 3 of 4 cores are 5 nodes, not 6."""
+    host = Host([FOUR], service("small", cpu=1.0), service("large", cpu=3.0))
+    for i in range(8):
+        host.ask(f"s{i}", of=0)
+        host.ask(f"l{i}", of=1) if i % 2 else None
+    host.until(0.0)
+    assert host.counts() == (0, 5)
+    host.until(180.0)
+    assert len(host.granted_at) == 12
+
+
+def test_the_cheapest_class_for_what_waits():
+    big = NodeClass("big", {"cpu": 16.0}, price_per_hour=1.2, provisioning_s=180.0)
+    little = NodeClass("little", {"cpu": 2.0}, price_per_hour=0.2, provisioning_s=60.0)
+    host = Host([big, little])
+    host.ask("a")  # 1.2 for one against 0.2
+    host.until(0.0)
+    assert [node.kind.spec.name for node in host.room.coming.values()] == ["little"]
+    host.until(60.0)
+    host.ask(*(f"b{i}" for i in range(17)))  # one has room at once; 1.2 / 16 against 0.2 / 2
+    host.until(60.0)
+    assert [node.kind.spec.name for node in host.room.coming.values()] == ["big"]
+    assert host.room.lead(0) == (180.0, 180.0)
+
+
+def test_the_next_class_where_the_cheapest_has_its_most():
+    spot = NodeClass("spot", {"cpu": 1.0}, price_per_hour=0.1, provisioning_s=100.0, provisioning_p90_s=200.0, most=2)
+    sure = NodeClass("sure", {"cpu": 1.0}, price_per_hour=0.5, provisioning_s=30.0, most=1)
+    host = Host([sure, spot])
+    assert host.room.lead(0) == (100.0, 200.0)
+    host.ask(*"abcd")
+    host.until(0.0)
+    assert sorted(node.kind.spec.name for node in host.room.coming.values()) == ["spot", "spot", "sure"]
+    assert host.room.lead(0) == (100.0, 200.0)
+    host.until(1e5)
+    assert sorted(host.granted_at) == ["a", "b", "c"]
+
+
+def test_no_lead_where_no_node_can_come():
+    host = Host([NodeClass("n", {"cpu": 4.0}, provisioning_s=100.0, least=2, most=2)])
+    assert host.room.lead(0) == (0.0, 0.0)
+    assert host.room.spare_slots(0) == 8
+
+
+def test_gpus_are_for_who_needs_them():
+    plain = NodeClass("plain", {"cpu": 8.0}, price_per_hour=0.4, provisioning_s=60.0)
+    gpu = NodeClass("gpu", {"cpu": 8.0, "gpu": 2.0}, price_per_hour=4.0, provisioning_s=120.0)
+    host = Host([gpu, plain], service("llm", cpu=1.0, gpu=1.0), service("api", cpu=1.0))
+    assert host.room.lead(0) == (120.0, 120.0)
+    assert host.room.lead(1) == (60.0, 60.0)
+    host.ask("l0", "l1", "l2", of=0)
+    host.ask("a0", of=1)
+    host.until(0.0)
+    # a0 will fit beside a GPU of the second node: no node is asked for it alone.
+    assert sorted(node.kind.spec.name for node in host.room.coming.values()) == ["gpu", "gpu"]
+    host.until(120.0)
+    assert len(host.granted_at) == 4
+    assert host.room.spare_slots(0) == 1
+    host.ask(*(f"b{i}" for i in range(30)), of=1)
+    host.until(200.0)
+    assert {name for name, _ in host.nodes} == {"gpu", "plain"}
+    plain_ones = [node for node in host.room.ready.values() if node.kind.spec.name == "plain"]
+    host.release(sorted(plain_ones[0].replicas)[0])
+    free = host.room.spare_slots(1)
+    assert host.ask("c", of=1) == ["c"]
+    assert any("c" in node.replicas for node in plain_ones)
+    assert host.room.spare_slots(1) == free - 1
+
+
+def test_whoever_is_more_important_goes_first():
+    low, high = service("low", priority=0), service("high", priority=5)
+    host = Host([NodeClass("n", {"cpu": 2.0}, provisioning_s=10.0, most=1)], low, high)
+    host.ask("l0", "l1", of=0)
+    host.ask("h0", "h1", of=1)
+    host.until(10.0)
+    assert sorted(host.granted_at) == ["h0", "h1"]
+    host.release("h0")
+    assert host.ask("h2", of=1) == []  # at the same moment, those who have waited are asked first
+    host.until(10.0)
+    assert host.granted_at["h2"] == 10.0
+    host.release("h1", "h2")
+    host.until(11.0)
+    assert host.granted_at["l0"] == host.granted_at["l1"] == 10.0
+
+
+def test_packed_so_that_nodes_get_empty():
+    host = Host([FOUR], service("s", 8))
+    names = [f"r{i}" for i in range(8)]
+    assert host.ask(*names) == names
+    host.until(0.0)
+    host.release("r0", "r1", "r4")  # 2 and 3 are left
+    assert host.ask("x") == ["x"]
+    assert sorted(names for _, names in host.nodes) == [["r2", "r3"], ["r5", "r6", "r7", "x"]]
+
+
+def test_who_leaves_first_empties_a_node():
+    host = Host([FOUR], service("s", 8), service("other", 1))
+    names = [f"r{i}" for i in range(8)]
+    host.ask(*names)
+    host.ask("o", of=1)
+    host.until(0.0)
+    host.release("r1", "r2")
+    order = host.room.leaving(["r7", "r6", "r5", "r4", "r3", "r0", "never"])
+    assert order == ["never", "r3", "r0", "r7", "r6", "r5", "r4"]
+    assert Unlimited().leaving(["b", "a"]) == ["b", "a"]
+    host.release("r3", "r0")
+    host.release("r7", "r6", "r5", "r4")
+    assert host.ask("x") == ["x"]  # beside the other service's: it is the fullest
+    assert ("four", ["o", "x"]) in host.nodes
+    assert host.ask(*(f"y{i}" for i in range(3))) == ["y0", "y1", "y2"]
+    assert host.room.leaving(["x", "y2"]) == ["y2", "x"]
+
+
+def test_prices_from_the_ask_and_node_seconds_by_class():
+    a = NodeClass("a", {"cpu": 1.0}, price_per_hour=3.6, provisioning_s=100.0, idle_after_s=10.0)
+    b = NodeClass("b", {"gpu": 1.0}, price_per_hour=36.0, provisioning_s=50.0, least=1)
+    host = Host([a, b], service("s"), service("g", gpu=1.0))
+    assert host.ask("g", of=1) == ["g"]
+    assert host.ask("x") == []
+    host.until(130.0)
+    assert host.room.used(130.0)[0] == {"a": 130.0, "b": 130.0}
+    host.release("x")
+    host.until(200.0)
+    seconds, cost, _ = host.room.used(200.0)
+    assert seconds == {"a": 140.0, "b": 200.0}
+    assert cost == pytest.approx(140 * 0.001 + 200 * 0.01)
+
+
+def test_watts_of_what_is_given_away_and_of_what_is_busy():
+    cold = NodeClass("n", {"cpu": 4.0, "memory": 8.0}, least=2, idle_watts=100.0, max_watts=500.0)
+    given = Host([cold], service(cpu=1.0, memory=4.0))
+    given.ask("a", "b", "c")  # by cores: 2 of 4, and 1 of 4
+    given.until(1800.0)
+    given.release("c")
+    given.until(3600.0)
+    wh = 2 * 100.0 + 400.0 * (0.5 + 0.25 / 2)
+    assert given.room.used(3600.0)[2] == pytest.approx(wh)
+
+    told = Host([cold], service(cpu=1.0, memory=4.0))
+    told.ask("a", "b")
+    for _ in range(3600):
+        told.room.worked("a", 0.5)
+        told.room.worked("gone", 1.0)
+    told.until(3600.0)
+    assert told.room.used(3600.0)[2] == pytest.approx(2 * 100.0 + 400.0 * 0.5 * 0.25)
+
+
+def test_power_goes_into_gpus_where_there_are_any():
+    gpu = NodeClass("n", {"cpu": 4.0, "gpu": 8.0}, least=1, idle_watts=0.0, max_watts=800.0)
+    host = Host([gpu], service("llm", cpu=1.0, gpu=2.0), service("api", cpu=1.0))
+    host.ask("l", of=0)
+    host.ask("a", of=1)
+    host.until(3600.0)
+    assert host.room.used(3600.0)[2] == pytest.approx(200.0)
+
+
+def test_a_failed_node_takes_its_replicas_and_is_replaced():
+    cls = NodeClass("n", {"cpu": 2.0}, provisioning_s=60.0, least=2, most=2, mtbf_s=1000.0)
+    host = Host([cls], service("s", 4), seed=3)
+    host.ask(*"abcd")
+    while not host.lost:
+        host.until(host.events[0][0])
+    failed_at, lost = host.lost[0]
+    assert lost in (["a", "b"], ["c", "d"])
+    host.release(*lost)  # not needed, and does no harm
+    host.until(failed_at)
+    assert host.counts() == (1, 1)  # the least are kept
+    assert host.ask("x") == []
+    host.until(failed_at)
+    assert host.counts() == (1, 1)
+    while "x" not in host.granted_at:
+        host.until(host.events[0][0])
+    assert host.granted_at["x"] >= failed_at + 60.0
+    seconds, _, _ = host.room.used(host.now)
+    assert seconds["n"] == pytest.approx(2 * host.now)  # one fails, and at that moment another is paid
+
+
+def test_failures_are_exponential_and_repeatable():
+    cls = NodeClass("n", {"cpu": 1.0}, provisioning_s=0.0, least=50, mtbf_s=1000.0)
+
+    def count(seed):
+        host = Host([cls], service("s", 50), seed=seed)
+        host.node_lost = lambda replicas, now: (host.lost.append(now), host.room.ask(f"n{len(host.lost)}", 0, now))
+        host.ask(*(f"r{i}" for i in range(50)))
+        host.until(20_000.0)
+        return len(host.lost), host.room.used(20_000.0)
+
+    failures, used = count(1)
+    assert 880 < failures < 1120  # 1000 expected, deviation 32
+    assert count(1) == (failures, used)
+    assert count(2) != (failures, used)
+
+
+def test_provisioning_times_are_lognormal_through_median_and_p90():
+    cls = NodeClass("n", {"cpu": 1.0}, provisioning_s=180.0, provisioning_p90_s=300.0)
+    host = Host([cls])
+    names = [f"r{i}" for i in range(2000)]
+    host.ask(*names)
+    host.until(1e6)
+    times = sorted(host.granted_at.values())
+    assert len(times) == 2000
+    assert times[1000] == pytest.approx(180.0, rel=0.05)
+    assert times[1800] == pytest.approx(300.0, rel=0.05)
+    assert host.room.lead(0) == (180.0, 300.0)
+
+
+def test_amounts_add_up_exactly():
+    host = Host([NodeClass("n", {"cpu": 0.3, "memory": float("inf")}, least=1, most=1)], service(cpu=0.1, memory=1e12))
+    assert host.ask(*"abcd") == ["a", "b", "c"]
+    for _ in range(1000):
+        host.release("a")
+        host.until(host.now)
+        name = next(name for name in "ad" if name in host.room._placed)
+        host.release(name)
+        host.granted_at.clear()
+        assert host.ask("a") == ["a"]
+        assert host.ask("d") == []
+    assert next(iter(host.room.ready.values())).free == [0, 10**30 - 3 * 10**18]
+
+
+@pytest.mark.parametrize(
+    ("classes", "text"),
+    [
+        ([FOUR], "service big: a replica needs cpu 8, gpu 1, and no node class has room for one (four: cpu 4, gpu 0)"),
+        ([NodeClass("none", {"cpu": 9.0, "gpu": 1.0}, most=0)], "none: none may be had"),
+        ([FOUR, FOUR], "two of that name"),
+        ([NodeClass("n", {"cpu": 9.0}, least=3, most=2)], "node class n: at most 2 nodes and at least 3"),
+        ([NodeClass("n", {"cpu": 9.0}, provisioning_s=-1.0)], "provisioning time -1"),
+        ([NodeClass("n", {"cpu": float("nan")})], "cpu nan"),
+        ([NodeClass("n", {"cpu": 9.0}, mtbf_s=0.0)], "mean time between failures 0"),
+    ],
+)
+def test_what_can_not_be_is_said_at_once(classes, text):
+    with pytest.raises(UserError) as error:
+        room_for(Scenario([service("big", cpu=8.0, gpu=1.0)], nodes=classes))
+    assert text in str(error.value)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from plimsoll import __version__
-from plimsoll.app.plan_run import Done
+from plimsoll.app.plan_run import Done, Watch
 from plimsoll.app.plan_study import Planned, Study, Variant
 from plimsoll.sim.advice import Tried, cheapest, concluded
 from plimsoll.sim.capacity import measured_rate, most_in_time
@@ -17,28 +17,41 @@ HOUR_S = 3600.0
 
 
 class Bound:
-    """The oracle's replica-seconds, by service and share late or refused; None without a latency budget."""
+    """The oracle's replica-seconds, by service and share late or refused; None without a latency budget, or where
+    nobody asked for it: measuring what a replica can do takes seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, asked: bool, total: int, watch: Watch) -> None:
         self._found: dict[tuple[str, float], float] = {}
+        self._asked, self._total, self._watch = asked, total, watch
+        self.interrupted = False
 
     def least_s(self, one: Planned, late_share: float) -> float | None:
         bounds = one.service.bounds
-        if bounds.p99_s is None:
+        if bounds.p99_s is None or not self._asked:
             return None
         key = one.name, float(f"{late_share:.3g}")
         if key not in self._found:
-            self._found[key] = oracle(
-                one.demand.counts,
-                one.demand.step_s,
-                capacity=capacity_at(one, late_share),
-                cold_s=one.service.profile.cold_s,
-                late_share=key[1],
-                least=bounds.least,
-                most=bounds.most,
-                wait_s=bounds.p99_s,
-            ).replica_s
+            try:
+                self._found[key] = _least_s(one, key[1])
+            except KeyboardInterrupt:
+                self._asked, self.interrupted = False, True
+                return None
+            self._watch({"": min(len(self._found) / self._total, 1.0)})
         return self._found[key]
+
+
+def _least_s(one: Planned, late_share: float) -> float:
+    bounds = one.service.bounds
+    return oracle(
+        one.demand.counts,
+        one.demand.step_s,
+        capacity=capacity_at(one, late_share),
+        cold_s=one.service.profile.cold_s,
+        late_share=late_share,
+        least=bounds.least,
+        most=bounds.most,
+        wait_s=bounds.p99_s or 0.0,
+    ).replica_s
 
 
 def capacity_at(one: Planned, late_share: float) -> float:
@@ -57,9 +70,12 @@ class Extra:
     variant: Variant
 
 
-def make_report(study: Study, done: Done, extras: Sequence[Extra], notes: Sequence[str], began: float) -> Report:
-    """`done`: of the study's variants and of the extras'. `began`: as of `perf_counter`."""
-    bound = Bound()
+def make_report(
+    study: Study, done: Done, extras: Sequence[Extra], notes: Sequence[str], began: float, watch: Watch
+) -> Report:
+    """`done`: of the study's variants and of the extras'. `began`: as of `perf_counter`. `watch`: of the oracle."""
+    total = (len(study.variants) + len(extras) + 1) * len(study.planned)
+    bound = Bound(asked=study.oracle and not done.interrupted, total=total, watch=watch)
     rows: list[Row] = []
     for variant in study.variants:
         if variant.key in done.results:
@@ -88,7 +104,7 @@ def make_report(study: Study, done: Done, extras: Sequence[Extra], notes: Sequen
         notes=[*study.notes, *notes, *(f"{key} failed: {why}" for key, why in done.failed.items())],
         fast=study.options.fast,
         wall_s=perf_counter() - began,
-        interrupted=done.interrupted,
+        interrupted=done.interrupted or bound.interrupted,
     )
     return Report(about, rows, advice, {key: done.results[key] for key in _keys(study) if key in done.results})
 

@@ -112,7 +112,8 @@ def _simulated(study: "Study", console: Console) -> "Report":
     if study.options.fast and not done.interrupted:
         with _progress(console, "the fluid model's error: ") as watch:
             notes = work.fluid_error(study, watch)
-    return make_report(study, done, extras, notes, began)
+    with _progress(console, "the oracle: ") as watch:
+        return make_report(study, done, extras, notes, began, watch)
 
 
 def _expected(expected: "Estimate", study: "Study") -> str:

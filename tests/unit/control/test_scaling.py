@@ -358,7 +358,14 @@ async def test_a_profile_beside_the_file_is_where_learning_begins(world):
     world.report(0)
     await world.turn()
     assert (world.seen.lead.start_s, world.seen.lead.start_p90_s) == (9.0, 12.0)
-    assert (world.seen.service_time.a_s, world.seen.service_time.samples) == (0.004, 0)
+    assert (world.seen.service_time.a_s, world.seen.service_time.samples) == (0.004, 1000)
+    world.lives["mood"] = Life(startup_s=0.1)
+    await world.pass_time(30)
+    (replica,) = world.backend.observe()
+    for samples, a_s in ((3, 0.004), (50, 0.02)):  # the first batches know less than the profile
+        world.backend.report(replica.id, {}, ServiceTime(0.02, 0.001, 0.0, samples))
+        await world.seconds([10])
+        assert world.seen.service_time.a_s == a_s
 
 
 @timeline

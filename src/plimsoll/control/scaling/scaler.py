@@ -6,7 +6,7 @@ time stay. Nothing here changes the service.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from plimsoll.control.scaling.counts import GatewayCounts, Growth
@@ -22,6 +22,8 @@ EVERY_S = 0.5  # reports come each second; one that was sent early is not worth 
 SILENT_S = 3.0  # gateways report each second: after this metrics have stopped
 
 _RATES = 30  # half a minute of them shows what a service needs beside others
+
+_SURE = 50  # batches: from then on what replicas learned counts for more than a profile
 
 # Before a first batch and without a profile: 100 requests a second one by one. `samples` 0 says that it is a guess.
 _GUESS = ServiceTime(0.002, 0.008)
@@ -69,7 +71,7 @@ class ServiceScaler:
         leads = LeadTimes() if profile is None else LeadTimes(profile.cold_s, profile.cold_p90_s)
         self.leads = leads
         self._starts = Starts(leads)
-        self._service_time = _GUESS if profile is None else replace(profile.service_time, samples=0)
+        self._service_time = _GUESS if profile is None else profile.service_time
         self._policy: ScalingPolicy | None = None
         self._made_from: tuple[str, Bounds] | None = None
         self.decision: Decision | None = None
@@ -96,7 +98,9 @@ class ServiceScaler:
         """Each turn: starts are seen also between decisions."""
         self._starts.look(state.seen)
         ready = [replica for replica in state.of(state.serving.id) if replica.phase is ReplicaPhase.READY]
-        self._service_time = learned_service_time(ready) or self._service_time
+        learned = learned_service_time(ready)
+        if learned is not None and (self._profile is None or learned.samples >= _SURE):
+            self._service_time = learned
 
     def due(self, state: ServiceState, now: float) -> bool:
         """Whether there is something new to decide on: each second, and at once when a request waits for a first
@@ -133,7 +137,8 @@ class ServiceScaler:
             arrived=growth.arrived if known else None,
             over_s=growth.over_s if known else 0.0,
             replicas=scaled_replicas(state),
-            wanted=state.wanted,
+            # Not what somebody set by hand: nobody's word is a sign of need.
+            wanted=state.wanted if state.by_hand is None else state.scaled or 0,
             service_time=self._service_time,
             lead=self.leads.estimate(),
             forecast=self._forecast,

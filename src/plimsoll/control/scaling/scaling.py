@@ -21,8 +21,8 @@ from plimsoll.insight.profile import Profile
 from plimsoll.ports.backend import ReplicaPhase
 from plimsoll.spec import ModelService, Platform, bounds_of, policy_text
 
-# How many policies' reasons begin: `5: ` or `3 → 5: `. What the count really becomes is for us to say.
-_COUNTS = re.compile(r"\A\d+(?: → \d+)?: ")
+# How many policies' reasons begin: `5: `, `5 stay: ` or `3 → 5: `. What the count really becomes is for us to say.
+_COUNTS = re.compile(r"\A\d+(?: → \d+| stay)?: ")
 _FAILED_MOST = 3  # starts in a row that came to nothing: more of them will not either
 
 

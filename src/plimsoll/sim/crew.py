@@ -53,6 +53,8 @@ class Crew:
         self._gate = GateSettings(max_items=service.queue_cap or _MOST_QUEUED)
         self._takes = batch_time(service.profile, service.draw, generator(seed, index, SERVICE_TIMES))
         self._start_s: Draw = start_time(service.profile, generator(seed, index, STARTS))
+        bounds = service.bounds
+        self._budget_s = bounds.timeout_s if bounds.p99_s is None else min(bounds.p99_s, bounds.timeout_s)
         gateway.drained = self._gone
 
     def of(self, *states: ReplicaState) -> list[Replica]:
@@ -127,7 +129,9 @@ class Crew:
     def _new(self, now: float) -> Replica:
         name = f"{self.service.name}-{self._number}"
         self._number += 1
-        replica = self.replicas[name] = Replica(self.gateway, name, self._takes, self._settings, self._gate, now)
+        replica = self.replicas[name] = Replica(
+            self.gateway, name, self._takes, self._settings, self._gate, self._budget_s, now
+        )
         return replica
 
     def _start(self, now: float) -> None:
@@ -167,7 +171,7 @@ class Crew:
             self._clock.at(now + self._start_s(), lambda then: self._started(replica, then))
 
     def _serve(self, replica: Replica, now: float) -> None:
-        replica.warm_up()
+        replica.warm_up(now)
         replica.seen.ready_at = now
         if self.count(_READY) >= self.wanted:
             replica.seen.state = _SPARE

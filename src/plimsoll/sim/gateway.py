@@ -66,9 +66,11 @@ class Gateway:
         self.base = 0.0
         self.late = 0  # refused since the last look
         self._timeout_s = bounds.timeout_s
-        self._target_s = inf if bounds.p99_s is None else bounds.p99_s
+        self._target_s = bounds.timeout_s if bounds.p99_s is None else min(bounds.p99_s, bounds.timeout_s)
         self._shut_until = -inf  # until then nobody gets in, whoever asks
         self._hold_due = inf
+        self._pool: list[Request] = []  # that nobody refers to any more
+        self._flights = watched  # there may be one
         self._due: deque[tuple[float, Flight]] = deque()  # when their deadlines pass, where they are watched
 
     # --- a request comes --------------------------------------------------------------------------------------------
@@ -77,28 +79,30 @@ class Gateway:
         if now < self._shut_until:
             self._refuse(_SHED, now)
             return
-        chosen = self.fleet.route(now, now, now + self._timeout_s)
+        deadline = now + self._timeout_s
+        chosen = self.fleet.route(now, now, deadline)
         if chosen is None:
-            self._hold(Flight(now, now + self._timeout_s), now)
-        elif isinstance(chosen, Overloaded):
+            self._hold(Flight(now, deadline), now)
+        elif chosen.__class__ is Overloaded:
             # Nothing but an answer or a new replica, or so much time, can change that.
             self._shut_until = now + chosen.retry_after_s
             self._refuse(_SHED, now)
         elif self.watched:
-            flight = Flight(now, now + self._timeout_s)
+            flight = Flight(now, deadline)
             self._due.append((flight.deadline + _GRACE_S, flight))
             self._send(flight, chosen, now)
         else:
-            request = self._request(now, now + self._timeout_s)
+            pool = self._pool
+            if pool:
+                request = pool.pop()
+                request.arrived, request.target, request.deadline = now, now + self._target_s, deadline
+                request.place = None
+            else:
+                request = Request("", now, now + self._target_s, deadline, 1, None, _NOTHING)
             chosen.load.sent(now)
             if not chosen.offer(request, now):
                 self._turned_away(chosen, now)
-
-    def _request(self, now: float, deadline: float) -> Request:
-        target = now + self._target_s
-        if target > deadline:
-            target = deadline
-        return Request("", now, target, deadline, 1, None, _NOTHING)
+                pool.append(request)
 
     def _refuse(self, outcome: Outcome, now: float) -> None:
         self.measure.ended[outcome] += 1
@@ -117,19 +121,20 @@ class Gateway:
     def answered(self, replica: Replica, batch: list[Request], now: float) -> None:
         load, fleet = replica.load, self.fleet
         self._shut_until = -inf
-        measured = self.measure.answered
-        several = len(fleet.ready) > 1
-        for request in batch:
-            if request.context is not None:
-                self._landed(request, replica, now)
-                continue
-            seconds = now - request.arrived
-            load.ended(now, seconds)
-            measured.append(seconds)
-            if several and fleet.outliers.observe(replica.name, Outcome.OK, seconds, now):
-                fleet.outliers.changes()
-            self.outside += 1
-            self.ended_at_s += now - self.base
+        plain = [request for request in batch if request.context is None] if self._flights else batch
+        took = [now - request.arrived for request in plain]
+        load.answered_together(took)
+        if len(fleet.ready) > 1 and fleet.outliers.answered_together(replica.name, took, now):
+            fleet.outliers.changes()
+        self.measure.answered += took
+        self.outside += len(took)
+        self.ended_at_s += len(took) * (now - self.base)
+        if replica.queue.plain:
+            self._pool += plain
+        if len(plain) < len(batch):
+            for request in batch:
+                if request.context is not None:
+                    self._landed(request, replica, now)
         load.report(replica.wait_s, replica.item_s, now)
 
     def refused(self, replica: Replica, request: Request, outcome: Outcome, now: float) -> None:
@@ -175,8 +180,9 @@ class Gateway:
     # --- flights ----------------------------------------------------------------------------------------------------
 
     def _send(self, flight: Flight, replica: Replica, now: float) -> None:
-        request = self._request(now, flight.deadline)
-        request.context, request.alone = flight, flight.alone
+        self._flights = True
+        target = min(now + self._target_s, flight.deadline)
+        request = Request("", now, target, flight.deadline, 1, None, _NOTHING, alone=flight.alone, context=flight)
         expected_s = replica.load.expected_s(now)
         replica.load.sent(now)
         flight.out[request] = replica

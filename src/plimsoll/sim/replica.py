@@ -5,6 +5,7 @@ is free, teach the service-time model, give each request one ending.
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Protocol
 
 from plimsoll.core.outcome import Outcome
@@ -15,6 +16,9 @@ from plimsoll.policy.admission import AdmissionGate, GateSettings
 from plimsoll.policy.batching import BatchQueue, BatchSettings
 from plimsoll.policy.routing import Overdue, Reach, ReplicaLoad
 
+# Of the first batches each teaches the service time, later one in four: what they say stays the same, and learning costs
+# as much as ten requests.
+_ALL, _SAMPLED = 128, 3
 _LINE_EVERY_S = 0.001  # as in server.replica: what a replica says of its load is renewed with a batch, not more often
 
 
@@ -37,9 +41,9 @@ class Replica:
     limit = None
 
     __slots__ = (
-        "_owner", "_takes", "batches", "begun", "busy_s", "finish_at", "frozen_until", "gate", "item_s", "items",
-        "learned", "line_due", "load", "name", "overdue", "predicted_s", "queue", "reach", "running", "seen",
-        "spare_since", "started_at", "wait_s", "waking",
+        "_budget_s", "_most", "_owner", "_takes", "batches", "begun", "busy_s", "estimate", "finish_at",
+        "frozen_until", "gate", "item_s", "items", "learned", "line_due", "load", "name", "overdue", "predicted_s",
+        "queue", "reach", "room_s", "running", "seen", "spare_since", "started_at", "wait_s", "waking",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +53,7 @@ class Replica:
         takes: Callable[[int], float],
         settings: BatchSettings,
         gate: GateSettings,
+        budget_s: float,
         now: float,
     ) -> None:
         self._owner, self.name, self._takes = owner, name, takes
@@ -59,6 +64,9 @@ class Replica:
         self.overdue: Overdue[Request] = Overdue()
         self.queue, self.gate = BatchQueue(settings), AdmissionGate(gate)
         self.learned = ServiceTimeModel()
+        self.estimate = self.learned.estimate
+        self.room_s = -inf  # a request is surely taken where its finish is predicted to be no later than that
+        self._budget_s, self._most = budget_s, gate.max_items
         self.running: list[Request] = []
         self.begun = self.predicted_s = self.finish_at = 0.0
         self.frozen_until = self.waking = self.line_due = float("-inf")
@@ -66,13 +74,18 @@ class Replica:
         self.busy_s = 0.0  # in batches that are done
         self.batches = self.items = 0
 
-    def warm_up(self) -> None:
+    def warm_up(self, now: float) -> None:
         """As a live one does before it is ready: batches of 1, 2, 4…, and what they took."""
         size = 1
         while size <= self.queue.settings.max_size:
-            self.learned.observe(size, self._takes(size))
+            self.learn(size, self._takes(size))
             size *= 2
-        self.say()
+        self.say(now)
+
+    def learn(self, size: int, seconds: float) -> None:
+        self.learned.observe(size, seconds)
+        estimate = self.estimate = self.learned.estimate
+        self.room_s = self.gate.room_s(self._budget_s, estimate)
 
     @property
     def in_flight(self) -> int:
@@ -86,42 +99,49 @@ class Replica:
         """Predicted seconds until the model is free. A batch that is overdue is expected to last as long again."""
         return abs(self.predicted_s - (now - self.begun)) if self.running else 0.0
 
-    def say(self, now: float = 0.0) -> None:
+    def say(self, now: float) -> None:
         """Renews what it says of its load."""
-        estimate = self.learned.estimate
-        self.wait_s = self.rest_s(now) + self.queue.work_s(estimate)
+        estimate = self.estimate
+        self.wait_s = self.rest_s(now) + self.queue.work_s(estimate) if self.running or self.queue.size else 0.0
         self.item_s = self.queue.item_s(estimate)
 
     def offer(self, request: Request, now: float) -> bool:
         """A request arrives. False: the gate refuses it."""
-        queue = self.queue
-        estimate = self.learned.estimate
-        refuse = self.gate.guard(queue.size + 1, 0) or self.gate.decide(
-            request,
-            now,
-            finish_s=queue.forecast(request, now, self.rest_s(now), estimate),
-            probe=not self.running and queue.may_probe(now),
-            service_time=estimate,
-            in_flight=len(self.running) + len(queue),
-        )
-        if refuse is not None:
-            return False
+        queue, running = self.queue, self.running
+        rest_s = 0.0
+        if running:
+            rest_s = self.predicted_s - (now - self.begun)
+            if rest_s < 0.0:
+                rest_s = -rest_s
+        # Nearly always the most that its finish can be predicted to be fits its time.
+        room_s = self.room_s if request.context is None else -inf
+        if queue.at_most(rest_s, self.estimate) > room_s or queue.size >= self._most:
+            estimate = self.estimate
+            refuse = self.gate.guard(queue.size + 1, 0) or self.gate.decide(
+                request,
+                now,
+                finish_s=queue.forecast(request, now, rest_s, estimate),
+                probe=not running and queue.may_probe(now),
+                service_time=estimate,
+                in_flight=len(running) + len(queue),
+            )
+            if refuse is not None:
+                return False
         queue.push(request, now)
-        if not self.running and now >= self.frozen_until:
+        if not running and now >= self.frozen_until:
             self.poll(now)
         return True
 
     def poll(self, now: float) -> None:
         """The model is free: what does it run?"""
-        queue = self.queue
-        estimate = self.learned.estimate
+        queue, estimate = self.queue, self.estimate
         poll = queue.poll(now, estimate)
         batch = self.running = poll.batch
         if batch:
             size = len(batch)
             seconds = self._takes(size)
             self.begun = now
-            self.predicted_s = estimate.predict(size) + queue.plan.between_s
+            self.predicted_s = estimate.a_s + estimate.c_s * size + queue.plan.between_s
             finish_at = self.finish_at = now + seconds
             self._owner.at(finish_at, self.on_done)
         for request in poll.expired:
@@ -143,10 +163,11 @@ class Replica:
             return  # it died, or was frozen meanwhile
         size, seconds = len(batch), now - self.begun
         queue = self.queue
-        self.learned.observe(size, seconds)
+        batches = self.batches = self.batches + 1
+        if batches & _SAMPLED == 0 or batches < _ALL:
+            self.learn(size, seconds)
         queue.ran(seconds, self.predicted_s)
         self.busy_s += seconds
-        self.batches += 1
         self.items += size
         self.running = []
         if now >= self.line_due:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.policy.placement import Want, expected_miss, share
+from plimsoll.policy.placement.sharing import regret
 
 
 def falling(most):
@@ -94,7 +95,8 @@ def test_greedy_is_best_where_returns_diminish(wants, room):
     granted = share(wants, room, stick=0.0)
 
     def missed(counts):
-        return sum(w.rate * w.weight * w.miss[min(n, len(w.miss) - 1)] for w, n in zip(wants, counts, strict=True))
+        shares = [w.miss[min(n, len(w.miss) - 1)] for w, n in zip(wants, counts, strict=True)]
+        return sum(w.rate * w.weight * regret(share) for w, share in zip(wants, shares, strict=True))
 
     floors = [1 if want.wanted else 0 for want in wants]
     if sum(floors) > room:
@@ -174,6 +176,16 @@ def test_ten_jobs_on_too_little():
     equal = sum(want.rate * want.miss[count] for want, count in zip(wants, [4, 4] + [3] * 8, strict=True)) / sum(rates)
     assert missed < 0.35 * equal
     assert missed < 0.12
+
+
+def test_under_overload_whoever_is_worst_off_comes_first():
+    """Each replica answers 10/s wherever it is."""
+    wants = [
+        Want(name, 1, 9, [max(1 - 10 * n / rate, 0.0) for n in range(10)], rate=rate)
+        for name, rate in {"a": 90.0, "b": 30.0, "c": 60.0}.items()
+    ]
+    assert share(wants, 9) == {"a": 5, "b": 1, "c": 3}
+    assert share(wants, 18) == {"a": 9, "b": 3, "c": 6}
 
 
 def test_a_name_twice_is_refused():

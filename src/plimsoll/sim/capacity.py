@@ -22,6 +22,7 @@ _REQUESTS = 60_000  # of one load; at 1% late, 600 of them
 _GRID = 1.02
 _SEED = 41
 _BATCH_MOST = 64  # where nothing else is said
+_OVERLOAD = 0.25  # a share missed that only a load far beyond the capacity brings
 _LEAST_SHARE = 1e-4  # below, the sample is too small to tell
 
 
@@ -95,7 +96,17 @@ def measured_rate(service: Service, late_share: float = 0.01) -> float:
     Shares below 0.01% count as that: a sample of this size tells no less. Needs a p99 budget."""
     if service.bounds.p99_s is None:
         raise ValueError("without a p99 budget nothing is late")
-    return _curve(service).rate(max(late_share, _LEAST_SHARE))
+    curve = _curve(service)
+    if late_share > _OVERLOAD:  # shedding holds the line there: what is in time does not change with the load
+        return curve.best() / max(1 - late_share, 0.01)
+    return curve.rate(max(late_share, _LEAST_SHARE))
+
+
+def capacity_for(service: Service, late_share: float) -> float:
+    """What `sim.oracle` takes as a replica's capacity at a late share that it also allows: the measured rate, but not
+    more than what is in time of it, or under any load; else what may be late would count twice."""
+    rate = measured_rate(service, late_share)
+    return min(rate, max(rate * (1 - late_share), most_in_time(service)))
 
 
 def most_in_time(service: Service) -> float:

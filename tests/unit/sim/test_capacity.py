@@ -8,7 +8,7 @@ from plimsoll.core.scaling import Bounds
 from plimsoll.insight.profile import LogNormal, Profile
 from plimsoll.insight.traffic import Trace
 from plimsoll.sim import capacity
-from plimsoll.sim.capacity import Curve, formula_rate, measured_rate, most_in_time
+from plimsoll.sim.capacity import Curve, capacity_for, formula_rate, measured_rate, most_in_time
 from plimsoll.sim.scenario import Service, Traffic
 
 MODEL = Profile(a_s=0.004, c_s=0.0015, spread=0.2)
@@ -64,6 +64,10 @@ def test_measured_and_by_formula(monkeypatch, more):
     print("seed 41", measured, formula)
     assert measured == pytest.approx(formula, rel=0.1)
     assert measured_rate(one, 0.001) < measured < most_in_time(one) * 1.03
+    assert measured_rate(one, 0.5) == pytest.approx(2 * most_in_time(one))
+    by_share = [capacity_for(one, share) for share in (0.001, 0.01, 0.2, 0.5, 1.0)]
+    assert by_share[0] == measured_rate(one, 0.001)
+    assert max(by_share) <= most_in_time(one) * 1.001, "never more than is in time"
 
 
 def test_without_a_budget_nothing_is_late():

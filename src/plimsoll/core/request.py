@@ -43,3 +43,4 @@ class Request:
     alone: bool = False  # its last replica died computing: it shares no batch
     queued: float = 0.0  # when it joined the queue
     context: Any = field(default=None, repr=False)  # the host's own: where the answer goes
+    place: Any = field(default=None, repr=False)  # the queue's own: which had it last

@@ -1,5 +1,8 @@
 """The gate's rules, one timeline each. SLOW takes 4 ms and 1.5 ms an item; budgets of 100 ms."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from plimsoll.core.request import Items, Request
 from plimsoll.core.service_time import ServiceTime
 from plimsoll.policy.admission import AdmissionGate, ConcurrencyLimit, GateSettings, LimitSettings
@@ -74,3 +77,16 @@ def test_memory_is_guarded_in_items_and_bytes():
     assert gate.guard(1, 60, 40) is None
     assert "bytes" in gate.guard(1, 60, 41).reason
     assert gate.guard(1, 0, 500) is None, "one alone is taken, whatever its size"
+
+
+@given(st.floats(0.001, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 0.05), st.integers(0, 3))
+def test_what_fits_the_room_is_taken(budget_s, finish_s, sd_s, in_flight):
+    gate, known = AdmissionGate(), ServiceTime(0.001, 0.001, sd_s, 50)
+    request = Request("a", 5.0, 5.0 + budget_s, 6.0 + budget_s, 1, "k", Items([]))
+    taken = gate.decide(request, 5.0, finish_s=finish_s, service_time=known, in_flight=in_flight) is None
+    room_s = gate.room_s(budget_s, known)
+    if finish_s <= room_s - 1e-9:
+        assert taken
+    elif in_flight and finish_s > room_s + 1e-9:
+        assert not taken
+    assert gate.room_s(budget_s, ServiceTime(0.001, 0.001)) < 0  # nothing is known: `decide` has to say

@@ -268,16 +268,16 @@ def test_memory_is_bounded_by_what_waits():
     for i in range(20_000):
         filled.push(request("r", i, deadline=3600, key=i % 500), i)
         if i % 3 == 0:
-            filled.cancel(next(reversed(filled._waiting)))
+            filled.cancel(next(reversed(filled._waiting.requests)))
         else:
             assert len(filled.poll(i, SLOW).batch) == 1
-    lanes = [lane for level in filled._lanes._order for lane in level.lanes.values()]
+    lanes = [lane for level in filled._waiting.lanes._order for lane in level.lanes.values()]
     buckets = [bucket for lane in lanes for bucket in lane.buckets.values()]
     held = sum(len(bucket.heap) for bucket in buckets)
     heads = sum(len(lane.heads) for lane in lanes)
-    assert max(held, len(filled._deadlines), heads) < 1500
+    assert max(held, len(filled._waiting._deadlines), heads) < 1500
     assert len(buckets) < 1100
-    assert len(filled._lanes._shapes) < 1100
+    assert len(filled._waiting.lanes._shapes) < 1100
     assert len(filled) == 1
 
 

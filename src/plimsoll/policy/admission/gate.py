@@ -56,6 +56,15 @@ class AdmissionGate:
             return Refuse(_BYTES, 1.0)
         return None
 
+    def room_s(self, budget_s: float, service_time: ServiceTime, lag_s: float = 0.0) -> float:
+        """A request that has `budget_s` from its arrival, and arrives now, is taken by `decide` where its predicted
+        finish is at most that. A host may ask for it once for many requests."""
+        if not service_time.samples:
+            return -inf
+        settings = self.settings
+        margin_s = settings.margin_sd * service_time.sd_s + settings.overhead_s + 2.0 * lag_s
+        return settings.share * budget_s - margin_s
+
     def decide(
         self,
         request: Request,

@@ -10,6 +10,7 @@ _LARGE, _SPARING = 8, 0.4
 _MOST_BETWEEN_S = 0.01  # a stall is no habit
 _BETWEEN_WEIGHT = 1 / 32
 _LEAST_BUDGET_S = 0.001
+_SAME_S = 1e-9  # budgets are differences of clocks: the same one never comes out twice to the last bit
 
 
 class BatchPlan:
@@ -18,24 +19,32 @@ class BatchPlan:
 
     `between_s`: what a batch costs beside the model. Learned, for it is more than the hop to a thread and back: who
     encodes 25 answers and refuses 2,000 requests a second meanwhile starts the next batch later.
+
+    `fitting`: the largest batch of which two fit the usual budget, for who comes just after one began waits for it and
+    then for its own. Large ones leave a fifth of it to what nobody foresees, at 2% of the capacity; where they would
+    become small by that they do not. Where not even two of one item fit, one batch may fill it.
+
+    `usual`: items in a batch where enough wait; `full_s`: what it takes.
     """
 
-    __slots__ = ("_learned", "a_s", "between_s", "budget_s", "c_s", "margin_s", "settings", "spread_s", "top")
+    __slots__ = ("a_s", "between_s", "budget_s", "c_s", "fitting", "full_s", "learned", "margin_s", "settings",
+                 "spread_s", "top", "usual")  # fmt: skip
 
     def __init__(self, settings: BatchSettings) -> None:
         self.settings = settings
-        self._learned: ServiceTime | None = None
+        self.learned: ServiceTime | None = None  # what the rest was computed from
         self.a_s = self.c_s = self.margin_s = self.spread_s = 0.0
         self.top = 1
         self.between_s = settings.batch_cost_s
         self.budget_s = inf
+        self._fit()
 
     def learn(self, service_time: ServiceTime) -> None:
         """Call it before the rest is read; free where `service_time` is the one of before."""
-        if service_time is self._learned:
+        if service_time is self.learned:
             return
         settings = self.settings
-        self._learned = service_time
+        self.learned = service_time
         if service_time.samples:
             # Without the hop a model of a = 5 us and c = 150 us would get batches of one, and hop for each item.
             self.a_s, self.c_s = service_time.a_s + self.between_s, service_time.c_s
@@ -48,28 +57,27 @@ class BatchPlan:
         else:
             self.a_s = self.c_s = self.margin_s = self.spread_s = 0.0
             self.top = settings.max_size
+        self._fit()
 
-    def fitting(self) -> int:
-        """The largest batch of which two fit the usual budget, for who comes just after one began waits for it and
-        then for its own. Large ones leave a fifth of it to what nobody foresees, at 2% of the capacity; where they
-        would become small by that they do not. Where not even two of one item fit, one batch may fill it."""
-        a, c, budget, margin = self.a_s, self.c_s, self.budget_s, self.margin_s
-        most = within(a, c, budget / 2 - margin)
-        if most > _LARGE:
-            return max(within(a, c, _SPARING * budget - margin), _LARGE)
-        return most or within(a, c, budget - margin) or 1
-
-    def usual(self) -> int:
-        """Items in a batch where enough wait."""
-        return min(self.top, self.fitting())
+    def _fit(self) -> None:
+        a, c, budget, margin, top = self.a_s, self.c_s, self.budget_s, self.margin_s, self.top
+        fitting = within(a, c, budget / 2 - margin)
+        if fitting > _LARGE:
+            fitting = max(within(a, c, _SPARING * budget - margin), _LARGE)
+        elif not fitting:
+            fitting = within(a, c, budget - margin) or 1
+        usual = fitting if fitting < top else top
+        self.fitting, self.usual, self.full_s = fitting, usual, a + c * usual
 
     def asked(self, budget_s: float) -> None:
         """A request came that has so long to its target: one client in a hurry must not change what size is efficient
         for all."""
-        if budget_s == inf:
-            return
         mean = self.budget_s
-        self.budget_s = max(budget_s if mean == inf else mean + (budget_s - mean) / 16, _LEAST_BUDGET_S)
+        change = budget_s - mean
+        if -_SAME_S < change < _SAME_S or budget_s == inf:
+            return
+        self.budget_s = max(budget_s if mean == inf else mean + change / 16, _LEAST_BUDGET_S)
+        self._fit()
 
     def passed_between(self, seconds: float) -> None:
         """From one batch's start to the next one's, which was waiting, without the model's own time."""

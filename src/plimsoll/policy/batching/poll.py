@@ -45,13 +45,16 @@ class Poll:
 
 
 class Choice:
-    """What to fill a batch with: from `bucket` at most `most` items, not fewer than `need` for a late one's sake.
-    `start_by`: the latest start that keeps the head's aim."""
+    """What to fill a batch with: from `bucket` (None: the line) at most `most` items, not fewer than `need` for a late
+    one's sake. `head`: the first of them, of `items` that could share it. `start_by`: the latest start that keeps the
+    head's aim."""
 
-    __slots__ = ("bucket", "most", "need", "start_by")
+    __slots__ = ("bucket", "head", "items", "most", "need", "start_by")
 
-    def __init__(self, bucket: Bucket, most: int, need: int, start_by: float) -> None:
+    def __init__(self, bucket: Bucket | None, head: Request, items: int, most: int, need: int, start_by: float) -> None:
         self.bucket = bucket
+        self.head = head
+        self.items = items
         self.most = most
         self.need = need
         self.start_by = start_by

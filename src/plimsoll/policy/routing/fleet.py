@@ -97,7 +97,10 @@ class Fleet(Generic[_Replica]):
         target_s = self.target_s
         if target_s is None or self.shared:
             return replica
-        wait_s = replica.load.predicted_wait(now)
+        load = replica.load
+        wait_s: float | None = load.free_at - now
+        if now > load.known_until or load.free_at < now:
+            wait_s = load.predicted_wait(now)
         aim = since + target_s
         if deadline < aim:
             aim = deadline
@@ -125,7 +128,10 @@ class Fleet(Generic[_Replica]):
                 return only
         elif count and session is None and other_than is None and self.outliers.quiet:
             # Nearly always: two, and nothing against either of them. The others needn't be looked at.
-            first, second = divmod(int(self._random() * (count * (count - 1))), count - 1)
+            rest = count - 1
+            drawn = int(self._random() * (count * rest))
+            first = drawn // rest
+            second = drawn - first * rest
             one, two = ready[first], ready[second + 1 if second >= first else second]
             if (
                 one.reach.well_from <= now
@@ -135,7 +141,19 @@ class Fleet(Generic[_Replica]):
                 and (one.limit is None or _has_room(one))
                 and (two.limit is None or _has_room(two))
             ):
-                return one if _first_is_better(one.load, two.load, now) else two
+                # `LeastWait.first_is_better` of two that are known, without its calls: a third of a gateway's routing.
+                load, its = one.load, two.load
+                if now > load.known_until or now > its.known_until:
+                    return one if _first_is_better(load, its, now) else two
+                one_s, two_s = load.free_at - now, its.free_at - now
+                if one_s < 0.0:
+                    one_s = load.predicted_wait(now) or 0.0
+                if two_s < 0.0:
+                    two_s = its.predicted_wait(now) or 0.0
+                one_s += load.item_s or 0.0
+                two_s += its.item_s or 0.0
+                closer = one_s < two_s or (one_s == two_s and load.outstanding <= its.outstanding)
+                return one if closer else two
         others = self._reachable(ready, now, other_than) or self._reachable(self.draining, now, other_than)
         if not others:
             if other_than is not None and other_than.reach.down_until <= now:

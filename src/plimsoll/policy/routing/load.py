@@ -11,6 +11,7 @@ What the prediction says is done and isn't answered contradicts it: the replica 
 Then the wait grows again, as long as the silence has lasted, up to an item for each request that is out there.
 """
 
+from collections.abc import Sequence
 from math import inf
 
 KNOWN_S = 1.0  # a report older than this says nothing any more: the replica is unknown, not idle
@@ -23,17 +24,19 @@ class ReplicaLoad:
     """Call `sent` and `ended` once for each request, `report` with each answer that says its replica's load.
 
     `outstanding`: requests sent and not ended, this gateway's own. `item_s`: what one more item costs there, seconds;
-    None before the first report; it outlives the report's age, as hardware doesn't change by the second.
+    None before the first report; it outlives the report's age, as hardware doesn't change by the second. `free_at`:
+    when all that is known to be there has been worked off; `known_until`: by then the last report says nothing any
+    more.
     """
 
-    __slots__ = ("_deviation_s", "_free_at", "_known_until", "_mean_s", "_sent_at", "_wait_s", "item_s",
+    __slots__ = ("_deviation_s", "_mean_s", "_sent_at", "_wait_s", "free_at", "item_s", "known_until",
                  "outstanding")  # fmt: skip
 
     def __init__(self) -> None:
         self.outstanding = 0
         self.item_s: float | None = None
-        self._free_at = 0.0  # when all that is known to be there has been worked off
-        self._known_until = self._sent_at = -inf
+        self.free_at = 0.0
+        self.known_until = self._sent_at = -inf
         self._wait_s = 0.0  # as last reported
         self._mean_s: float | None = None  # of response times
         self._deviation_s = 0.0  # their mean absolute deviation
@@ -45,21 +48,21 @@ class ReplicaLoad:
         repeats it on each answer between, and what was sent meanwhile would be forgotten each time (measured in virtual
         time, 4 gateways and 4 replicas at 0.8 of their capacity, renewed each 250 ms: p99 158 ms instead of 40).
         """
-        if now <= self._known_until and wait_s == self._wait_s and item_s == self.item_s:
-            self._known_until = now + KNOWN_S
+        if now <= self.known_until and wait_s == self._wait_s and item_s == self.item_s:
+            self.known_until = now + KNOWN_S
         elif 0.0 <= wait_s < _MOST_S and 0.0 <= item_s < _MOST_S:
-            self._free_at = now + wait_s
-            self._known_until = now + KNOWN_S
+            self.free_at = now + wait_s
+            self.known_until = now + KNOWN_S
             self._wait_s = wait_s
             self.item_s = item_s
 
     def sent(self, now: float) -> None:
         item_s = self.item_s
         if item_s is not None:
-            if self._free_at > now:
-                self._free_at += item_s
+            if self.free_at > now:
+                self.free_at += item_s
             elif not self.outstanding:
-                self._free_at = now + item_s
+                self.free_at = now + item_s
             # Else it owes answers already: `outstanding` alone grows, lest each request sent hides the silence.
         self._sent_at = now
         self.outstanding += 1
@@ -77,11 +80,24 @@ class ReplicaLoad:
         self._mean_s = mean_s + _WEIGHT * error_s
         self._deviation_s += _WEIGHT * (abs(error_s) - self._deviation_s)
 
+    def answered_together(self, seconds: Sequence[float]) -> None:
+        """As `ended` for each of them, in order; a third of the cost."""
+        self.outstanding -= len(seconds)
+        mean_s, deviation_s = self._mean_s, self._deviation_s
+        for took_s in seconds:
+            if mean_s is None:
+                mean_s, deviation_s = took_s, took_s / 2
+                continue
+            error_s = took_s - mean_s
+            mean_s += _WEIGHT * error_s
+            deviation_s += _WEIGHT * ((error_s if error_s >= 0.0 else -error_s) - deviation_s)
+        self._mean_s, self._deviation_s = mean_s, deviation_s
+
     def predicted_wait(self, now: float) -> float | None:
         """Seconds until a request sent now would be begun; None: unknown, the last report is older than a second."""
-        if now > self._known_until:
+        if now > self.known_until:
             return None
-        wait_s = self._free_at - now
+        wait_s = self.free_at - now
         if wait_s >= 0.0:
             return wait_s
         if not self.outstanding:
@@ -90,7 +106,7 @@ class ReplicaLoad:
 
     def forgotten(self, now: float) -> bool:
         """Nobody has heard of it, nor sent it anything, for a second: one request is worth finding out."""
-        return not self.outstanding and now > self._known_until and now - self._sent_at > KNOWN_S
+        return not self.outstanding and now > self.known_until and now - self._sent_at > KNOWN_S
 
     @property
     def usual_s(self) -> float | None:

@@ -7,7 +7,7 @@ After Envoy's outlier detection: consecutive failures, shares compared with the 
 bound on how many are out. Out are at most half of the replicas, so never the last one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
@@ -154,6 +154,27 @@ class Outliers:
             self._failed(one, outcome, now)
         if now >= self._next:
             self._turn(now)
+        return bool(self._changes)
+
+    def answered_together(self, replica: str, seconds: Sequence[float], now: float) -> bool:
+        """As `observe` of an answer for each of them, in order; a quarter of the cost."""
+        one = self._replicas.get(replica)
+        if one is None:
+            return False
+        if one.health is not _WELL or one.answers < 16 or now >= self._next:
+            for took_s in seconds:
+                self.observe(replica, _OK, took_s, now)
+            return bool(self._changes)
+        count = len(seconds)
+        one.requests += count
+        one.in_row = one.lost = 0
+        one.fresh += count
+        one.answers += count
+        mean_s = one.mean_s
+        for took_s in seconds:
+            clip_s = _CLIP * mean_s
+            mean_s += _WEIGHT * ((took_s if took_s < clip_s else clip_s) - mean_s)
+        one.mean_s = mean_s
         return bool(self._changes)
 
     def changes(self) -> list[Change]:

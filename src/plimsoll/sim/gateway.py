@@ -83,7 +83,7 @@ class Gateway:
         chosen = self.fleet.route(now, now, deadline)
         if chosen is None:
             self._hold(Flight(now, deadline), now)
-        elif chosen.__class__ is Overloaded:
+        elif isinstance(chosen, Overloaded):
             # Nothing but an answer or a new replica, or so much time, can change that.
             self._shut_until = now + chosen.retry_after_s
             self._refuse(_SHED, now)

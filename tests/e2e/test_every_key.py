@@ -1,6 +1,7 @@
 """No key is forgotten: each key of each kind, and each value of a choice, stands in a file that an e2e test serves.
 
-What the tests do with them is theirs: `test_service_keys.py`, `test_answer_keys.py`, `test_tenant_keys.py`.
+What the tests do with them is theirs: `test_service_keys.py`, `test_answer_keys.py`, `test_tenant_keys.py`,
+`test_scaling_keys.py`.
 """
 
 import json
@@ -8,7 +9,7 @@ import re
 
 import pytest
 import yaml
-from tests.e2e import test_answer_keys, test_service_keys, test_tenant_keys
+from tests.e2e import test_answer_keys, test_scaling_keys, test_service_keys, test_tenant_keys
 from tests.e2e.conftest import REPO
 
 SCHEMAS = sorted((REPO / "schema").glob("*.json"))
@@ -17,7 +18,6 @@ ELSEWHERE = {
     # key, or KEY=VALUE: the test that shows it
     "spec.runtime.predictTimeout": "tests/e2e/test_losses.py",
     "spec.runtime.unsafeFormats": "tests/unit/models/test_sklearn_model.py",
-    "spec.scaling.maxReplicas": "tests/unit/spec/test_spec_service.py",
     "spec.resources.requests.memory": "tests/unit/spec/test_spec_service.py",
     "spec.resources.limits.cpu": "tests/unit/spec/test_spec_service.py",
     "spec.model.format=ONNX": "tests/e2e/test_examples.py",
@@ -51,7 +51,7 @@ def used(value, at=""):
 
 
 def shown(kind):
-    files = (test_service_keys, test_answer_keys, test_tenant_keys)
+    files = (test_service_keys, test_answer_keys, test_tenant_keys, test_scaling_keys)
     documents = [one for file in files for text in file.DOCUMENTS for one in yaml.safe_load_all(text)]
     return {path for one in documents if one["kind"] == kind for path in used(one)}
 

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, exp, inf, isfinite
+from math import ceil, exp, inf, isfinite, sqrt
 
 import numpy as np
 
@@ -20,6 +20,7 @@ _GONE_S = 10.0  # a gap in the looks beyond which nothing is learned from it
 _FAILED_STARTS = 3
 _SLOW_STEP, _QUICK_STEP = 0.002, 0.02  # of the capacity, a second
 _LEAST_EFFICIENCY = 0.4
+_RIPPLE, _SMOOTHED_S = 4.0, 6.0
 _SURE = 0.9  # of the capacity: below it misses aren't the load's doing
 
 
@@ -75,7 +76,7 @@ class BudgetScaling:
             why = f"one request alone takes {_ms(alone)}, the p99 budget is {_ms(p99)}: no count of replicas keeps it"
             return self._hold(max(before, 1 if seen.arrived or seen.waiting else bounds.least), why)
         wanted, rate, headroom = self._forecast(seen, tail)
-        wanted = self._settled(wanted, seen.now)
+        wanted = self._settled(max(wanted, self._steady(wanted, rate, before, tail)), seen.now)
         count, why = self._bounded(wanted, rate, seen, tail)
         mix = cheapest_mix(count, seen.kinds)
         evidence = self._evidence(seen, tail, rate, wanted, headroom)
@@ -137,6 +138,14 @@ class BudgetScaling:
         price = min(settings.price + settings.price_per_lead_s * max(0.0, lead_s - 10.0), settings.most_price)
         steps = max(1, round(lead_s / step_s))
         return Backtest(tuple(seen.forecast.quantiles), (margin, margin + 0.1), steps, price, step_s)
+
+    def _steady(self, wanted: int, rate: float, before: int, tail: Tail) -> int:
+        """Fewer than now only where the ripple of steady arrivals would not ask for them back: four deviations of a
+        mean over 6 s, the least that a level is smoothed over (both ways of its 3 s)."""
+        if wanted >= before:
+            return wanted
+        ripple = _RIPPLE * sqrt(tail.burst * rate / _SMOOTHED_S)
+        return min(before, ceil(tail.needed(rate + ripple) - 1e-6))
 
     def _settled(self, wanted: int, now: float) -> int:
         """The highest count of the last seconds, or of the window that the user set for going down."""

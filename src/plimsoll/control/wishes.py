@@ -119,7 +119,9 @@ class Wishes:
             changed, state.replicas_until = replicas != state.replicas, until
             if changed:
                 state.replicas = replicas
-                told = f"scaled to {replicas}" if replicas is not None else f"scaled by its file: {state.wanted}"
+                told = f"scaled to {replicas}"
+                if replicas is None:
+                    told = f"scaled by its {'policy' if scales(state.service) else 'file'}: {state.wanted}"
                 if until is not None and for_s is not None:
                     told += f" by hand, for {format_duration(for_s)}"
                 self._timeline.record(name, Kind.SCALED, told, replicas=state.wanted)

@@ -72,6 +72,31 @@ def test_the_files_least_runs_and_a_persons_word_counts_whatever_the_room(tmp_pa
     play(tmp_path, Room(2.0), main)
 
 
+def test_what_somebody_set_by_hand_takes_room_and_is_named(tmp_path):
+    async def main(world):
+        world.totals["gateway-0"] = {"risk": [0, 0, 0.0]}
+        await world.up(mood(world), risk(world))
+        await world.controller.scale("mood", 3)
+        await both(world, [(0, 350)] * 2)
+        assert (world.wanted("mood"), world.wanted("risk")) == (3, 1)
+        assert world.scaling("risk").trimmed.endswith("4 cores here, beside mood (3)")
+        await world.controller.scale("mood", None)
+        await both(world, [(0, 350)])
+        assert (world.wanted("mood"), world.wanted("risk")) == (1, 3)
+        assert "scaled by its policy: 1" in world.messages()
+
+    play(tmp_path, Room(4.0), main)
+
+
+def test_the_least_runs_where_there_is_no_room_at_all(tmp_path):
+    async def main(world):
+        await world.up(mood(world, "minReplicas: 4, maxReplicas: 8"))
+        await world.seconds([900])
+        assert world.wanted() == 4
+
+    play(tmp_path, Room(2.0), main)
+
+
 def test_two_services_share_and_nobody_starves(tmp_path):
     async def main(world):
         world.totals["gateway-0"] = {"risk": [0, 0, 0.0]}

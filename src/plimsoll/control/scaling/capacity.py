@@ -123,7 +123,7 @@ def _want(asked: Asked) -> Want:
 
 def why_less(name: str, wanted: int, got: int, counts: Mapping[str, int], room: Room) -> str:
     """`3 of the 5 wanted: replicas have 7 cores and 4.2 GiB of free memory here, beside risk (4)`."""
-    others = ", ".join(f"{other} ({count})" for other, count in sorted(counts.items()) if other != name)
+    others = ", ".join(f"{other} ({count})" for other, count in sorted(counts.items()) if other != name and count)
     memory = "" if room.memory_bytes is None else f" and {room.memory_bytes / 2**30:.1f} GiB of free memory"
     beside = f", beside {others}" if others else ""
     cores = f"{room.cores:g} core{'' if room.cores == 1 else 's'}"

@@ -230,13 +230,14 @@ class Scaling:
         """The decisions become wanted counts, as far as there is room."""
         asking = {state.name: state for state in states if state.by_hand is None and self._decided(state)}
         asked = [self._asked(state) for state in asking.values()]
-        counts = {one.state.name: one.replicas for one in asked}
+        counts = beside = {one.state.name: one.replicas for one in asked}
         if room is not None:
             others = [state for state in states if state.name not in asking]
             counts = granted(asked, others, room)
+            beside = counts | {state.name: state.wanted for state in others}
         for one in asked:
             name, count = one.state.name, counts[one.state.name]
-            less = why_less(name, one.replicas, count, counts, room) if room and count < one.replicas else ""
+            less = why_less(name, one.replicas, count, beside, room) if room and count < one.replicas else ""
             self._change(one.state, count, less)
         for state in states:
             known = self._scaled.get(state.name)

@@ -47,7 +47,7 @@ class Both:
         self.lined_up = 0
 
     def leave(self):
-        if self.queues[1]._line is not None:
+        if self.queues[1].line is not None:
             self.queues[1]._leave_line()
 
     def ask(self, question):
@@ -65,7 +65,7 @@ class Both:
         ]
         self.pushed.append(pair)
         self.ask(lambda queue, index: queue.push(pair[index], self.now))
-        self.lined_up += self.queues[0].plain
+        self.lined_up += self.queues[0].line is not None
 
     def wait(self, seconds):
         self.now += seconds
@@ -110,13 +110,13 @@ def test_it_lines_up_again_once_nothing_waits():
     known = ServiceTime(0.004, 0.0015, 0.0, 100)
     lone = [Request(str(i), i, i + 1.0, i + 2.0, 1, "k", Items([])) for i in range(5)]
     queue.push(lone[0], 0.0)
-    assert queue.plain
+    assert queue.line is not None
     queue.push(Request("alone", 0.0, 1.0, 2.0, 1, "k", Items([]), alone=True), 0.0)
-    assert not queue.plain
+    assert queue.line is None
     while queue.poll(0.1, known).batch:
         pass
     queue.push(lone[1], 1.0)
-    assert queue.plain
+    assert queue.line is not None
     assert queue.poll(1.0, known).batch == [lone[1]]
 
 
@@ -136,5 +136,5 @@ def test_a_line_is_a_line():
         both.leave()
         both.push(1, "k", 0, "", (0.1, 0.2), False)
     assert both.lined_up == 10
-    assert isinstance(both.queues[0]._line, deque)
-    assert both.queues[1]._line is None
+    assert isinstance(both.queues[0].line, deque)
+    assert both.queues[1].line is None

@@ -24,17 +24,18 @@ class BatchPlan:
     then for its own. Large ones leave a fifth of it to what nobody foresees, at 2% of the capacity; where they would
     become small by that they do not. Where not even two of one item fit, one batch may fill it.
 
-    `usual`: items in a batch where enough wait; `full_s`: what it takes.
+    `usual`: items in a batch where enough wait; `full_s`: what it takes; `item_s`: its share for one of them.
+    `efficient`: the largest batch that gains enough to be worth it, as just learned; `top` follows it with patience.
     """
 
-    __slots__ = ("a_s", "between_s", "budget_s", "c_s", "fitting", "full_s", "learned", "margin_s", "settings",
-                 "spread_s", "top", "usual")  # fmt: skip
+    __slots__ = ("a_s", "between_s", "budget_s", "c_s", "efficient", "fitting", "full_s", "item_s", "learned",
+                 "margin_s", "settings", "spread_s", "top", "usual")  # fmt: skip
 
     def __init__(self, settings: BatchSettings) -> None:
         self.settings = settings
         self.learned: ServiceTime | None = None  # what the rest was computed from
         self.a_s = self.c_s = self.margin_s = self.spread_s = 0.0
-        self.top = 1
+        self.top = self.efficient = 1
         self.between_s = settings.batch_cost_s
         self.budget_s = inf
         self._fit()
@@ -45,12 +46,13 @@ class BatchPlan:
             return
         settings = self.settings
         self.learned = service_time
+        # Without the hop a model of a = 5 us and c = 150 us would get batches of one, and hop for each item.
+        a_s, c_s = service_time.a_s + self.between_s, service_time.c_s
+        top = self.efficient = min(settings.max_size, knee(a_s, c_s))
         if service_time.samples:
-            # Without the hop a model of a = 5 us and c = 150 us would get batches of one, and hop for each item.
-            self.a_s, self.c_s = service_time.a_s + self.between_s, service_time.c_s
+            self.a_s, self.c_s = a_s, c_s
             self.spread_s = settings.margin_sd * service_time.sd_s
             self.margin_s = settings.overhead_s + self.spread_s
-            top = min(settings.max_size, knee(self.a_s, self.c_s))
             # Not with each ripple of the estimate: who was promised the second batch must not end in a third.
             if not 0.8 * self.top <= top <= 1.25 * self.top:
                 self.top = top
@@ -68,6 +70,7 @@ class BatchPlan:
             fitting = within(a, c, budget - margin) or 1
         usual = fitting if fitting < top else top
         self.fitting, self.usual, self.full_s = fitting, usual, a + c * usual
+        self.item_s = a / usual + c
 
     def asked(self, budget_s: float) -> None:
         """A request came that has so long to its target: one client in a hurry must not change what size is efficient

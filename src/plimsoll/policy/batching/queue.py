@@ -20,7 +20,7 @@ from plimsoll.policy.batching.lanes import Bucket
 from plimsoll.policy.batching.plan import BatchPlan
 from plimsoll.policy.batching.poll import BatchSettings, Choice, Poll
 from plimsoll.policy.batching.rate import ArrivalRate
-from plimsoll.policy.batching.sizing import keeping_up, knee, within
+from plimsoll.policy.batching.sizing import keeping_up, within
 from plimsoll.policy.batching.waiting import Waiting
 
 _EXPLORE_EVERY = 32  # batches held at the knee before one goes beyond it
@@ -29,17 +29,18 @@ _EXPLORE_SHARE = 0.03  # of the budget: what such a batch may take longer
 
 
 class BatchQueue:
-    """`size`: items waiting; `len()`: requests waiting; `rate.per_s`: items a second that arrive."""
+    """`size`: items waiting; `len()`: requests waiting; `rate.per_s`: items a second that arrive. `line`: not None
+    where what waits stands in one: a host may then use again what has left, for nothing in here refers to it."""
 
-    __slots__ = ("_held", "_key", "_last", "_latest", "_line", "_lingers_from", "_ones", "_probe_at", "_seq",
-                 "_waiting", "plan", "rate", "settings", "size")  # fmt: skip
+    __slots__ = ("_held", "_key", "_last", "_latest", "_lingers_from", "_ones", "_probe_at", "_seq",
+                 "_waiting", "line", "plan", "rate", "settings", "size")  # fmt: skip
 
     def __init__(self, settings: BatchSettings) -> None:
         self.settings = settings
         self.rate = ArrivalRate()
         self.size = 0
         self._seq = 0
-        self._line: deque[Request] | None = deque()  # None: what waits is in `_waiting`
+        self.line: deque[Request] | None = deque()  # None: what waits is in `_waiting`
         self._key: Hashable = None  # of all in the line, and the latest moment and deadline
         self._latest = self._last = -inf
         self._ones = True  # each in the line is one item
@@ -50,18 +51,13 @@ class BatchQueue:
         self._probe_at = inf  # inf: it was never polled
 
     def __len__(self) -> int:
-        line = self._line
+        line = self.line
         return len(self._waiting.requests if line is None else line)
 
-    @property
-    def plain(self) -> bool:
-        """What waits stands in a line. What has left it is referred to no longer: a host may use it again."""
-        return self._line is not None
-
     def push(self, request: Request, now: float) -> None:
-        line = self._line
+        line = self.line
         if line is None and not self.size and self._waiting.lanes.known == 1 and self._waiting.forget():
-            line = self._line = deque()
+            line = self.line = deque()
         target, deadline, size = request.target, request.deadline, request.size
         moment = target if target < deadline else deadline
         seq = self._seq + 1
@@ -94,7 +90,7 @@ class BatchQueue:
 
     def _leave_line(self) -> None:
         """All that stand in the line are put in order as if they had been from the beginning."""
-        line, self._line = self._line or (), None
+        line, self.line = self.line or (), None
         first = self._seq - len(line) + 1  # they are those that came last
         for seq, request in enumerate(line, first):
             self._waiting.add(request, min(request.target, request.deadline), seq)
@@ -108,7 +104,7 @@ class BatchQueue:
         rate = self.rate.update(now)
         if self._probe_at == inf:
             self._probe_at = now + self.settings.probe_s
-        line = self._line
+        line = self.line
         expired = self.expire(now) if line is None or (line and line[0].deadline <= now) else []
         shed: list[Request] = []
         if not (self._waiting.requests if line is None else line):
@@ -145,7 +141,7 @@ class BatchQueue:
         plan = self.plan
         plan.learn(service_time)
         a, c, usual = plan.a_s, plan.c_s, plan.usual
-        line, size = self._line, request.size
+        line, size = self.line, request.size
         if line is not None and not request.priority and not request.tenant and self._is_last(request):
             ahead: float = self.size
         else:
@@ -168,7 +164,7 @@ class BatchQueue:
     def at_most(self, rest_s: float, service_time: ServiceTime) -> float:
         """Never less than `forecast` of any newcomer of one item whom no others' turns concern; a third of its cost.
         inf where turns do."""
-        if self._line is None and self._waiting.lanes.known > 1:
+        if self.line is None and self._waiting.lanes.known > 1:
             return inf
         plan, size = self.plan, self.size
         if service_time is not plan.learned:
@@ -181,13 +177,14 @@ class BatchQueue:
     def _is_last(self, request: Request) -> bool:
         """Would it stand behind all others in the line?"""
         latest = self._latest
-        return not self._line or (request.target >= latest and request.deadline >= latest)
+        return not self.line or (request.target >= latest and request.deadline >= latest)
 
     def item_s(self, service_time: ServiceTime) -> float:
         """What one more item costs in batches of the usual size, seconds."""
         plan = self.plan
-        plan.learn(service_time)
-        return plan.a_s / plan.usual + plan.c_s
+        if service_time is not plan.learned:
+            plan.learn(service_time)
+        return plan.item_s
 
     def goes_ahead(self, running_s: float) -> bool:
         """Whether to form the next batch while one of `running_s` runs: where that is so short that the way to the host
@@ -207,8 +204,8 @@ class BatchQueue:
 
     def cancel(self, request: Request) -> bool:
         """Forgets it. False where it isn't waiting: it runs, or was answered. O(1) but for a rare rebuild."""
-        if self._line is not None:
-            if request.place is not self or request not in self._line:
+        if self.line is not None:
+            if request.place is not self or request not in self.line:
                 return False
             self._leave_line()
         if not self._waiting.remove(request):
@@ -218,7 +215,7 @@ class BatchQueue:
 
     def expire(self, now: float) -> list[Request]:
         """Takes out those whose deadline has passed. `poll` does it too; this is for while the model is busy."""
-        line = self._line
+        line = self.line
         if line is None:
             expired = self._waiting.expire(now)
         else:
@@ -231,14 +228,14 @@ class BatchQueue:
 
     def next_expiry(self) -> float | None:
         """When the next waiting request expires; None where nothing waits or nothing ever expires."""
-        line = self._line
+        line = self.line
         first = self._waiting.next_deadline() if line is None else inf
         deadline = line[0].deadline if line else first
         return deadline if deadline < inf else None
 
     def drain(self) -> list[Request]:
         """Everything that waits, higher priorities first; the queue is empty afterwards."""
-        line = self._line
+        line = self.line
         self.size = 0
         if line is None:
             everything = self._waiting.in_order()
@@ -252,15 +249,16 @@ class BatchQueue:
         """Predicted seconds to compute all that waits, in batches of the largest useful size."""
         if not self.size:
             return 0.0
-        a, c = service_time.a_s + self.plan.between_s, service_time.c_s
-        most = min(self.settings.max_size, knee(a, c))
-        return -(-self.size // most) * a + self.size * c
+        plan, size = self.plan, self.size
+        if service_time is not plan.learned:
+            plan.learn(service_time)
+        return -(-size // plan.efficient) * (service_time.a_s + plan.between_s) + size * service_time.c_s
 
     def _choose(self, now: float, rate: float, shed: list[Request]) -> Choice | None:
         """The head's key and how much of it to run; heads that would keep batches inefficient go to `shed`."""
         plan = self.plan
         a, c, margin, top = plan.a_s, plan.c_s, plan.margin_s, plan.top
-        line = self._line
+        line = self.line
         bucket: Bucket | None = None
         while True:
             if line is not None:
@@ -312,7 +310,7 @@ class BatchQueue:
 
     def _take(self, choice: Choice, now: float, shed: list[Request]) -> list[Request]:
         """Fills the batch in order. A member that would be late makes it smaller down to `need`, else it is shed."""
-        line, plan = self._line, self.plan
+        line, plan = self.line, self.plan
         finish = now + plan.margin_s + plan.a_s + plan.c_s * choice.most
         if line is not None and self._ones and (len(line) == 1 or line[1].deadline >= finish):
             # Nobody in it would be late: those behind the second have no earlier deadlines.

@@ -25,7 +25,7 @@ _HELD_MOST = 1024  # as in gateway.settings
 _GRACE_S = 0.25  # as there: we wait so much longer than the replica was told
 TURN_S = 0.02  # as in gateway.clockwork
 _NOTHING = Items([])
-_SHED, _EXPIRED, _LOST, _NO_REPLICA = Outcome.SHED, Outcome.EXPIRED, Outcome.REPLICA_LOST, Outcome.NO_REPLICA
+_OK, _SHED, _EXPIRED, _NO_REPLICA = Outcome.OK, Outcome.SHED, Outcome.EXPIRED, Outcome.NO_REPLICA
 
 
 class Flight:
@@ -69,6 +69,7 @@ class Gateway:
         self._target_s = bounds.timeout_s if bounds.p99_s is None else min(bounds.p99_s, bounds.timeout_s)
         self._shut_until = -inf  # until then nobody gets in, whoever asks
         self._hold_due = inf
+        self._measured = measure.answered.append
         self._pool: list[Request] = []  # that nobody refers to any more
         self._flights = watched  # there may be one
         self._due: deque[tuple[float, Flight]] = deque()  # when their deadlines pass, where they are watched
@@ -121,6 +122,18 @@ class Gateway:
     def answered(self, replica: Replica, batch: list[Request], now: float) -> None:
         load, fleet = replica.load, self.fleet
         self._shut_until = -inf
+        if len(batch) == 1 and not self._flights:  # as below
+            seconds = now - batch[0].arrived
+            load.ended(now, seconds)
+            if len(fleet.ready) > 1 and fleet.outliers.observe(replica.name, _OK, seconds, now):
+                fleet.outliers.changes()
+            self._measured(seconds)
+            self.outside += 1
+            self.ended_at_s += now - self.base
+            if replica.queue.line is not None:
+                self._pool += batch
+            load.report(replica.wait_s, replica.item_s, now)
+            return
         plain = [request for request in batch if request.context is None] if self._flights else batch
         took = [now - request.arrived for request in plain]
         load.answered_together(took)
@@ -129,7 +142,7 @@ class Gateway:
         self.measure.answered += took
         self.outside += len(took)
         self.ended_at_s += len(took) * (now - self.base)
-        if replica.queue.plain:
+        if replica.queue.line is not None:
             self._pool += plain
         if len(plain) < len(batch):
             for request in batch:
@@ -155,7 +168,7 @@ class Gateway:
         flight: Flight = request.context
         seconds = now - request.arrived
         self._over(flight, request, replica, now, answered=True)
-        if len(self.fleet.ready) > 1 and self.fleet.outliers.observe(replica.name, Outcome.OK, seconds, now):
+        if len(self.fleet.ready) > 1 and self.fleet.outliers.observe(replica.name, _OK, seconds, now):
             self.fleet.outliers.changes()
         if not flight.ended:
             self.measure.answered.append(now - flight.arrived)

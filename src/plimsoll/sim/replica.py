@@ -164,8 +164,8 @@ class Replica:
         size, seconds = len(batch), now - self.begun
         queue = self.queue
         batches = self.batches = self.batches + 1
-        if batches & _SAMPLED == 0 or batches < _ALL:
-            self.learn(size, seconds)
+        if (batches & _SAMPLED == 0 or batches < _ALL) and self.frozen_until <= self.begun:
+            self.learn(size, seconds)  # how long it stood still says nothing of the model
         queue.ran(seconds, self.predicted_s)
         self.busy_s += seconds
         self.items += size

@@ -7,7 +7,7 @@ they come in numpy chunks, in order, and before each one all that happens sooner
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
-from itertools import repeat
+from itertools import count, repeat
 from math import inf
 from random import Random
 from time import perf_counter
@@ -65,7 +65,8 @@ class World:
         self.seconds = max(lasts) if scenario.seconds is None else scenario.seconds
         self.end = self.start + self.seconds
         self._heap: list[tuple[float, int, _Action]] = [(inf, 0, _nothing)]  # never empty: one look less
-        self._sequence = 0
+        self._count = count(1)
+        self.at = _clock(self._heap, self._count)
         self.room: Room = room or room_for(scenario)
         watched = any(fault.kind == "freeze" for fault in scenario.faults)
         self.stations = [self._station(index, service, watched) for index, service in enumerate(scenario.services)]
@@ -88,10 +89,6 @@ class World:
         return Station(service, gateway, crew, measure, policy, new_forecast(epoch_s), self.room)
 
     # --- the clock --------------------------------------------------------------------------------------------------
-
-    def at(self, when: float, action: _Action) -> None:
-        sequence = self._sequence = self._sequence + 1
-        heappush(self._heap, (when, sequence, action))
 
     def run(self, progress: Progress | None = None) -> None:
         self._progress = progress
@@ -196,7 +193,17 @@ class World:
         if not self.scenario.nodes:
             pairs = zip(self.stations, services, strict=True)
             cost += sum(one.service.bounds.price_per_hour * found.replica_s / 3600 for one, found in pairs)
-        return Result(services, node_s=node_s, cost=cost, energy_wh=energy_wh, events=self._sequence)
+        return Result(services, node_s=node_s, cost=cost, energy_wh=energy_wh, events=next(self._count) - 1)
+
+
+def _clock(heap: list[tuple[float, int, _Action]], sequence: Iterator[int]) -> Callable[[float, _Action], None]:
+    """`at(when, action)`: `action(now)` is called at `when`; of those of one moment first what was said first."""
+    following = sequence.__next__
+
+    def at(when: float, action: _Action) -> None:
+        heappush(heap, (when, following(), action))
+
+    return at
 
 
 def _nothing(now: float) -> None:

@@ -1,8 +1,8 @@
 """Simulations side by side, a process for each core: started, watched, and ended with us, whatever happens.
 
-A child sends what it has done through a pipe, and at last its result. It ignores Ctrl-C, which the terminal sends to
-all of us: we end the children and keep what is finished. Should we be killed, a child's next word finds nobody at the
-other end of its pipe, and it ends.
+A child sends what it has done through a pipe, and at last its result. Ctrl-C, which the terminal sends to all of us, is
+blocked in it from its beginning: we end the children and keep what is finished. Should we be killed, a child's next word
+finds nobody at the other end of its pipe, and it ends.
 """
 
 import multiprocessing
@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from time import monotonic
 
@@ -114,7 +115,12 @@ class _Pool:
     def _start(self, job: Job) -> None:
         ours, theirs = self._context.Pipe()
         child = self._context.Process(target=_child, args=(theirs, job), name=f"plan-{job.key}", daemon=True)
-        child.start()
+        resource_tracker.ensure_running()  # starts a process itself, and lets SIGINT through again
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the child inherits
+        try:
+            child.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._running[ours] = job, child
 
@@ -149,7 +155,6 @@ class _Pool:
 
 
 def _child(pipe: Connection, job: Job) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     said = monotonic()
 
     def progress(share: float) -> None:

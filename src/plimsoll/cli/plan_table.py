@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     "POLICY", "REQUESTS", "LATE", "REFUSED", "P50", "P95", "P99", "REPLICA-H", "NODE-H", "COST", "ACTS", "x ORACLE",
 )  # fmt: skip
+_MAYBE = frozenset({"NODE-H", "COST", "x ORACLE"})
 # In the order in which a narrow terminal does without them.
 _SPARE = ("P50", "ACTS", "P95", "REQUESTS")
 
@@ -57,7 +58,7 @@ def lines(report: "Report", width: int, console: Console) -> list[str]:
     if several:
         heads.insert(0, "SERVICE")
         rows = [[row.service or "all", *line] for row, line in zip(report.rows, rows, strict=True)]
-    empty = [at for at, head in enumerate(heads) if head in {"NODE-H", "COST"} and all(row[at] == "-" for row in rows)]
+    empty = [at for at, head in enumerate(heads) if head in _MAYBE and all(row[at] == "-" for row in rows)]
     heads = [head for at, head in enumerate(heads) if at not in empty]
     rows = [[text for at, text in enumerate(row) if at not in empty] for row in rows]
     shown = fitting(heads, rows, width - 2, _SPARE)

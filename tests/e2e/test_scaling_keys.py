@@ -234,3 +234,37 @@ def test_without_prices_a_budget_of_costs_is_said_to_be_nothing(plimsoll, files)
     done = plimsoll("validate")
     assert done.returncode == 0
     assert "spec.budget.cost: nothing has a price; write a Platform with nodeClasses" in done.stdout
+
+
+def test_nodes_bound_what_a_plan_can_have(plimsoll, files, tmp_path):
+    """Five replicas of 50m are wanted where a node takes four; and a node that takes minutes comes too late."""
+    files({"warned": PRICED["warned"]})
+    (tmp_path / "trace.csv").write_text("seconds,requests_per_second\n0,30\n60,30\n61,160\n180,160\n")
+
+    def planned(policy, **changed):
+        lines = PLATFORM.splitlines()
+        for key, value in changed.items():
+            (at,) = [at for at, line in enumerate(lines) if line.startswith(f"    {key}: ")]
+            lines[at] = f"    {key}: {value}"
+        (tmp_path / "nodes.yaml").write_text("\n".join(lines))
+        done = plimsoll("plan", "warned.yaml", "--nodes", "nodes.yaml", "--trace", "trace.csv", "--policies", policy,
+                        "--service-time", "0ms+20ms", "--cold-start", "1s", "--json")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert told["currency"] == "EUR"
+        (row,) = [one for one in told["policies"] if one["name"] == policy]
+        return row, told["seconds"] / 3600
+
+    row, hours = planned("fixed:5")
+    print(row)
+    assert 1.5 * hours < row["node_hours"] <= 2 * hours + 1e-6
+    assert row["cost"] == pytest.approx(0.40 * row["node_hours"], rel=1e-3)
+    one, _ = planned("fixed:5", maxNodes=1)
+    assert one["node_hours"] == pytest.approx(hours, rel=1e-3)
+    assert one["replica_hours"] <= 4 * hours + 1e-6
+    idle, _ = planned("fixed:1", minNodes=3)
+    assert idle["node_hours"] == pytest.approx(3 * hours, rel=1e-3)
+    soon, _ = planned("kpa:concurrency=2", capacity="{cpu: 50m, memory: 4Gi}", maxNodes=6, provisioningTime="1s")
+    late, _ = planned("kpa:concurrency=2", capacity="{cpu: 50m, memory: 4Gi}", maxNodes=6, provisioningTime="90s")
+    print(soon, late)
+    assert late["late_share"] + late["refused_share"] > soon["late_share"] + soon["refused_share"] + 0.1

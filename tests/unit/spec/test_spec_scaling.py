@@ -4,6 +4,7 @@ import pytest
 
 from plimsoll.core.errors import SpecErrors
 from plimsoll.core.scaling import Bounds
+from plimsoll.policy.scaling import named
 from plimsoll.spec import (
     ModelService,
     Platform,
@@ -306,3 +307,20 @@ def test_a_laptop_has_no_nodes() -> None:
     (line,) = not_honoured(platform(CPU))
     assert line.startswith("spec.nodeClasses: a laptop has no nodes")
     assert not_honoured(platform(CPU), "kubernetes") == []
+
+
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        "maxReplicas: 3",
+        "policy: Fixed, minReplicas: 3",
+        "policy: HPA, maxReplicas: 3",
+        "policy: HPA, maxReplicas: 3, hpa: {metric: RequestsPerSecond, target: '12.5'}",
+        "policy: KPA, maxReplicas: 3, kpa: {target: 8}",
+        "policy: Schedule, schedule: {timeZone: Europe/Berlin, entries: [{cron: '0 8 * * mon-fri', replicas: 1}]}",
+    ],
+)
+def test_what_the_file_says_is_a_policy(scaling: str) -> None:
+    service = scaled(scaling)
+    policy = named.make(policy_text(service), bounds_of(service))
+    assert policy.name.partition(":")[0] == policy_text(service).partition(":")[0]

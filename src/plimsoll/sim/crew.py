@@ -15,13 +15,14 @@ from plimsoll.policy.batching import BatchSettings
 from plimsoll.policy.restart.backoff import Backoff
 from plimsoll.sim.draws import SERVICE_TIMES, STARTS, Draw, batch_time, generator, start_time
 from plimsoll.sim.gateway import Gateway
+from plimsoll.sim.pool import Pool
 from plimsoll.sim.replica import Replica
 from plimsoll.sim.room import Room
 from plimsoll.sim.scenario import Service
 
 _PENDING, _STARTING, _READY = ReplicaState.PENDING, ReplicaState.STARTING, ReplicaState.READY
 _SPARE, _DRAINING, _FAILED = ReplicaState.SPARE, ReplicaState.DRAINING, ReplicaState.FAILED
-_FIRST_TO_GO = (_FAILED, _PENDING, _STARTING, _READY)
+_SERVE_NOBODY = (_FAILED, _PENDING, _STARTING)  # in the order in which they go
 _MOST_BATCH = 64  # as in server.settings
 _MOST_QUEUED = 20_000
 
@@ -82,7 +83,7 @@ class Crew:
     def settle(self, now: float) -> None:
         """Makes what is there what is wanted."""
         changed = self._promote(now)
-        staying = self.count(*_FIRST_TO_GO, _SPARE)
+        staying = self.count(*_SERVE_NOBODY, _READY, _SPARE)
         surplus = staying - self.wanted - self.spares
         if surplus > 0:
             changed |= self._let_go(surplus, now)
@@ -113,25 +114,31 @@ class Crew:
 
     def _let_go(self, surplus: int, now: float) -> bool:
         """True where the fleet changed."""
-        spares = self.count(_SPARE)
-        order = _FIRST_TO_GO[:-1]
-        waiting = [one for state in order for one in reversed(self.of(state))]
-        beyond = list(reversed(self.of(_SPARE)))[: max(spares - self.spares, 0)]
-        gone = (waiting + beyond + list(reversed(self.of(_READY))) + list(reversed(self.of(_SPARE))))[:surplus]
+        waiting = [one for state in _SERVE_NOBODY for one in reversed(self.of(state))]
+        spares, ready = self._leaving(_SPARE), self._leaving(_READY)
+        beyond = max(len(spares) - self.spares, 0)
+        gone = (waiting + spares[:beyond] + ready + spares[beyond:])[:surplus]
         changed = False
-        for replica in dict.fromkeys(gone):
+        for replica in gone:
             changed |= replica.seen.state is _READY
             self._stop(replica, now)
         return changed
+
+    def _leaving(self, state: ReplicaState) -> list[Replica]:
+        """Those in `state` in the order in which they had best go: of equal ones the youngest first."""
+        names = self._room.leaving([one.name for one in reversed(self.of(state))])
+        return [self.replicas[name] for name in names]
 
     # --- one replica's way ------------------------------------------------------------------------------------------
 
     def _new(self, now: float) -> Replica:
         name = f"{self.service.name}-{self._number}"
         self._number += 1
-        replica = self.replicas[name] = Replica(
-            self.gateway, name, self._takes, self._settings, self._gate, self._budget_s, now
-        )
+        kind = Pool if self.service.workers > 1 else Replica
+        replica = kind(self.gateway, name, self._takes, self._settings, self._gate, self._budget_s, now)
+        if isinstance(replica, Pool):
+            replica.begin(self.service.workers)
+        self.replicas[name] = replica
         return replica
 
     def _start(self, now: float) -> None:

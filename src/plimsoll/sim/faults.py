@@ -31,6 +31,8 @@ def schedule(scenario: Scenario, world: Clock) -> None:
         if fault.service and fault.service not in names:
             raise UserError(f"a fault names the service {fault.service!r}, which is not in the scenario")
         for station in world.stations:
+            if fault.kind == "freeze" and station.service.workers > 1:
+                raise UserError(f"{station.service.name}: a replica of several workers can't be frozen")
             if fault.service in ("", station.service.name):
                 world.at(world.start + fault.at_s, _action(fault, station))
 

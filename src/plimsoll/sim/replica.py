@@ -16,9 +16,9 @@ from plimsoll.policy.admission import AdmissionGate, GateSettings
 from plimsoll.policy.batching import BatchQueue, BatchSettings
 from plimsoll.policy.routing import Overdue, Reach, ReplicaLoad
 
-# Of the first batches each teaches the service time, later one in four: what they say stays the same, and learning costs
-# as much as ten requests.
-_ALL, _SAMPLED = 128, 3
+# Of the first batches each teaches the service time, later one in four: what they say stays the same, and learning from
+# one costs as much as a request.
+ALL, SAMPLED = 128, 3
 _LINE_EVERY_S = 0.001  # as in server.replica: what a replica says of its load is renewed with a batch, not more often
 
 
@@ -93,7 +93,7 @@ class Replica:
 
     def busy_until(self, now: float) -> float:
         """Seconds of computing from the beginning to `now`."""
-        return self.busy_s + (now - self.begun if self.running and now < self.frozen_until + 1e9 else 0.0)
+        return self.busy_s + (now - self.begun if self.running else 0.0)
 
     def rest_s(self, now: float) -> float:
         """Predicted seconds until the model is free. A batch that is overdue is expected to last as long again."""
@@ -102,35 +102,41 @@ class Replica:
     def say(self, now: float) -> None:
         """Renews what it says of its load."""
         estimate = self.estimate
-        self.wait_s = self.rest_s(now) + self.queue.work_s(estimate) if self.running or self.queue.size else 0.0
+        self.wait_s = self.rest_s(now) + self.queue.work_s(estimate)
         self.item_s = self.queue.item_s(estimate)
 
     def offer(self, request: Request, now: float) -> bool:
         """A request arrives. False: the gate refuses it."""
-        queue, running = self.queue, self.running
+        running = self.running
         rest_s = 0.0
         if running:
             rest_s = self.predicted_s - (now - self.begun)
             if rest_s < 0.0:
                 rest_s = -rest_s
+        queue = self.queue
         # Nearly always the most that its finish can be predicted to be fits its time.
         room_s = self.room_s if request.context is None else -inf
-        if queue.at_most(rest_s, self.estimate) > room_s or queue.size >= self._most:
-            estimate = self.estimate
-            refuse = self.gate.guard(queue.size + 1, 0) or self.gate.decide(
-                request,
-                now,
-                finish_s=queue.forecast(request, now, rest_s, estimate),
-                probe=not running and queue.may_probe(now),
-                service_time=estimate,
-                in_flight=len(running) + len(queue),
-            )
-            if refuse is not None:
-                return False
+        if (queue.size >= self._most or queue.at_most(rest_s, self.estimate) > room_s) and not self.admits(
+            request, now, rest_s
+        ):
+            return False
         queue.push(request, now)
         if not running and now >= self.frozen_until:
             self.poll(now)
         return True
+
+    def admits(self, request: Request, now: float, rest_s: float) -> bool:
+        """What the gate says."""
+        queue, gate = self.queue, self.gate
+        refuse = gate.guard(queue.size + 1, 0) or gate.decide(
+            request,
+            now,
+            finish_s=queue.forecast(request, now, rest_s, self.estimate),
+            probe=rest_s == 0.0 and queue.may_probe(now),
+            service_time=self.estimate,
+            in_flight=self.in_flight,
+        )
+        return refuse is None
 
     def poll(self, now: float) -> None:
         """The model is free: what does it run?"""
@@ -164,7 +170,7 @@ class Replica:
         size, seconds = len(batch), now - self.begun
         queue = self.queue
         batches = self.batches = self.batches + 1
-        if (batches & _SAMPLED == 0 or batches < _ALL) and self.frozen_until <= self.begun:
+        if (batches & SAMPLED == 0 or batches < ALL) and self.frozen_until <= self.begun:
             self.learn(size, seconds)  # how long it stood still says nothing of the model
         queue.ran(seconds, self.predicted_s)
         self.busy_s += seconds

@@ -1,4 +1,4 @@
-"""Several services on too little: what each gets of the replicas that were decided for them."""
+"""Several services on too little: what each gets of the replicas that were decided for them, by `policy.placement`."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from plimsoll.sim.scenario import Scenario
 
 
 def share(scenario: Scenario, seen: Sequence[Observation], decisions: Sequence[Decision]) -> list[int]:
-    """Replicas for each service, in their order. All that they want, where `most_replicas` has room for it."""
+    """Replicas for each service, in their order: all that they want, where `most_replicas` has room for it."""
     wanted = [decision.replicas for decision in decisions]
     most = scenario.most_replicas
     if most is None or sum(wanted) <= most:
@@ -17,5 +17,5 @@ def share(scenario: Scenario, seen: Sequence[Observation], decisions: Sequence[D
         placement.want_of(service.name, one, count, service.bounds, priority=service.priority)
         for service, one, count in zip(scenario.services, seen, wanted, strict=True)
     ]
-    granted = placement.share(wants, most)
-    return [granted[service.name] for service in scenario.services]
+    shared = placement.share(wants, most)
+    return [shared[service.name] for service in scenario.services]

@@ -155,7 +155,9 @@ class Station:
             one = replica.seen
             if one.ready_at is not None:
                 until = now_busy[name] = replica.busy_until(now)
-                one.cpu = None if blind else share * (until - busy.get(name, 0.0)) / over_s
+                worked_s = until - busy.get(name, 0.0)
+                one.cpu = None if blind else share * worked_s / over_s
+                self._room.worked(name, worked_s)
             seen.append(one)
         self._busy = now_busy
         return seen

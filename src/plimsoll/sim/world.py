@@ -156,8 +156,8 @@ class World:
         seen = self._look(now)
         decisions = [station.policy.decide(one) for station, one in zip(self.stations, seen, strict=True)]
         counts = share(self.scenario, seen, decisions)
-        for station, decision, count in zip(self.stations, decisions, counts, strict=True):
-            station.act(decision, count, now)
+        for station, decision, replicas in zip(self.stations, decisions, counts, strict=True):
+            station.act(decision, replicas, now)
         self._tell((now - self.start) / self.seconds)
         if now + TICK_S < self.end:
             self.at(now + TICK_S, self._tick)

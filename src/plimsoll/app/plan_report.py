@@ -8,7 +8,7 @@ from plimsoll import __version__
 from plimsoll.app.plan_run import Done, Watch
 from plimsoll.app.plan_study import Planned, Study, Variant
 from plimsoll.sim.advice import Tried, cheapest, concluded
-from plimsoll.sim.capacity import measured_rate, most_in_time
+from plimsoll.sim.capacity import capacity_for
 from plimsoll.sim.oracle import oracle
 from plimsoll.sim.report import ALL, LATE_ALLOWED, About, Advice, Report, Row, oracle_row, row_of, sum_row
 from plimsoll.sim.result import Result, ServiceResult
@@ -22,19 +22,19 @@ class Bound:
 
     def __init__(self, *, asked: bool, total: int, watch: Watch) -> None:
         self._found: dict[tuple[str, float], float] = {}
-        self._asked, self._total, self._watch = asked, total, watch
+        self.asked, self._total, self._watch = asked, total, watch
         self.interrupted = False
 
     def least_s(self, one: Planned, late_share: float) -> float | None:
         bounds = one.service.bounds
-        if bounds.p99_s is None or not self._asked:
+        if bounds.p99_s is None or not self.asked:
             return None
         key = one.name, float(f"{late_share:.3g}")
         if key not in self._found:
             try:
                 self._found[key] = _least_s(one, key[1])
             except KeyboardInterrupt:
-                self._asked, self.interrupted = False, True
+                self.asked, self.interrupted = False, True
                 return None
             self._watch({"": min(len(self._found) / self._total, 1.0)})
         return self._found[key]
@@ -45,20 +45,13 @@ def _least_s(one: Planned, late_share: float) -> float:
     return oracle(
         one.demand.counts,
         one.demand.step_s,
-        capacity=capacity_at(one, late_share),
+        capacity=capacity_for(one.service, late_share),
         cold_s=one.service.profile.cold_s,
         late_share=late_share,
         least=bounds.least,
         most=bounds.most,
         wait_s=bounds.p99_s or 0.0,
     ).replica_s
-
-
-def capacity_at(one: Planned, late_share: float) -> float:
-    """Requests a second that a replica really serves with this share late or refused; not more than it can answer in
-    time under any load, for what is allowed to be late would count twice."""
-    rate = measured_rate(one.service, late_share)
-    return min(rate, max(rate * (1 - late_share), most_in_time(one.service)))
 
 
 @dataclass(slots=True)
@@ -91,6 +84,7 @@ def make_report(
         for extra in extras
         if extra.variant.key in done.results
     ]
+    measured = _measured(study, bound)
     advice = [*study.early, *_advice(study, rows, tried, done)]
     about = About(
         version=__version__,
@@ -101,12 +95,28 @@ def make_report(
         own=study.own,
         goals={one.name: one.subject.goals for one in study.planned},
         money=study.money,
+        measured=measured,
         notes=[*study.notes, *notes, *(f"{key} failed: {why}" for key, why in done.failed.items())],
         fast=study.options.fast,
         wall_s=perf_counter() - began,
         interrupted=done.interrupted or bound.interrupted,
     )
     return Report(about, rows, advice, {key: done.results[key] for key in _keys(study) if key in done.results})
+
+
+def _measured(study: Study, bound: Bound) -> list[str]:
+    """What a replica can do, as the simulator measured it for the oracle, beside the formula's."""
+    if not bound.asked:
+        return []
+    found: dict[str, str] = {}
+    for one in study.planned:
+        if one.service.bounds.p99_s is not None:
+            rate = capacity_for(one.service, LATE_ALLOWED)
+            text = f"{rate:,.3g}/s at 1% late or refused as simulated, {one.demand.rate:,.3g}/s by formula"
+            found.setdefault(text, one.name)
+    return [
+        f"the oracle's replica{f' of {name}' if len(found) > 1 else ''} answers {text}" for text, name in found.items()
+    ]
 
 
 def _keys(study: Study) -> list[str]:

@@ -1,8 +1,8 @@
 """Simulations side by side, a process for each core: started, watched, and ended with us, whatever happens.
 
 A child sends what it has done through a pipe, and at last its result. Ctrl-C, which the terminal sends to all of us, is
-blocked in it from its beginning: we end the children and keep what is finished. Should we be killed, a child's next word
-finds nobody at the other end of its pipe, and it ends.
+blocked in it from its beginning: we end the children and keep what is finished. Should we be killed, a child's next
+word finds nobody at the other end of its pipe, and it ends.
 """
 
 import multiprocessing

@@ -29,7 +29,7 @@ def print_report(report: "Report", console: Console, page: Path | None, said: "S
     console.line()
     for line in lines(report, width, console):
         console.line(line)
-    told = outcomes(report)
+    told = [*outcomes(report), *report.about.measured]
     if told:
         console.line()
     for line in told:

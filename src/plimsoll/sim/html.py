@@ -19,7 +19,7 @@ def render_html(report: Report) -> str:
     parts = [
         "<h1>Plan</h1>\n",
         *(f'<div class="soft">{escape(line)}</div>\n' for line in about.facts),
-        *(f'<div class="soft">{escape(line)}</div>\n' for line in about.notes),
+        *(f'<div class="soft">{escape(line)}</div>\n' for line in (*about.measured, *about.notes)),
         f'<div class="verdict{" bad" if report.breached else ""}">{escape(verdict(report))}</div>\n',
         f'<div class="wide">{_table(report)}</div>\n',
     ]

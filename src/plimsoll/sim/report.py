@@ -76,8 +76,9 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What was simulated. `facts`: lines for people. `notes`: what must be known to believe the figures (the fluid
-    model's error, a profile of another revision). `own`: the file's own policy, by service."""
+    """What was simulated. `facts`: lines for people. `measured`: what a replica can do. `notes`: what must be known to
+    believe the figures (the fluid model's error, a profile of another model). `own`: the file's own policy, by service.
+    """
 
     version: str
     seed: int
@@ -87,6 +88,7 @@ class About:
     own: Mapping[str, str]
     goals: Mapping[str, Goals]
     money: Money = field(default_factory=Money)
+    measured: Sequence[str] = ()
     notes: Sequence[str] = ()
     fast: bool = False
     wall_s: float = 0.0
@@ -122,6 +124,7 @@ def made_json(report: Report) -> dict[str, object]:
         "wall_s": _rounded(about.wall_s),
         "breached": report.breached,
         "own": dict(about.own),
+        "measured": list(about.measured),
         "notes": list(about.notes),
         "policies": [row_json(row) for row in report.rows if row.service != ALL],
         "together": [row_json(row) for row in report.rows if row.service == ALL],

@@ -34,6 +34,7 @@ _Z90 = 1.2816
 _KEPT = 16
 _kept: dict[tuple[int, int, float], tuple[Trace, list[list[int]]]] = {}  # a trace is held, so that its id stays its own
 _GONE, _SERVING = ReplicaState.DRAINING, ReplicaState.READY
+_FIRST_TO_GO = (ReplicaState.PENDING, ReplicaState.STARTING, _SERVING)
 
 
 def simulate_fluid(scenario: Scenario, progress: Callable[[float], None] | None = None) -> Result:
@@ -140,6 +141,8 @@ class _Fluid:
         cpu = self._busy * profile.cpu / (self.service.needs.get("cpu") or 1.0)
         for replica in self.replicas:
             replica.cpu = cpu if replica.state is _SERVING else None
+            if replica.state is _SERVING:
+                self.room.worked(replica.id, self._busy)
         p90 = profile.cold_s if profile.cold_p90_s is None else profile.cold_p90_s
         return Observation(
             now=now,
@@ -223,15 +226,26 @@ class _World:
 
     def _want(self, fluid: _Fluid, count: int, now: float, *, warm: bool = False) -> None:
         fluid.wanted = count
-        while len(fluid.replicas) > count:
-            pending = [one for one in fluid.replicas if one.state is not _SERVING]
-            self._end(fluid, (pending or fluid.replicas)[-1], now)
+        if len(fluid.replicas) > count:
+            order = self._leaving(fluid)
+            for one in order[: len(order) - count]:
+                self._end(fluid, one, now)
         while len(fluid.replicas) < count:
             fluid.number += 1
             made = ScaledReplica(f"{fluid.service.name}-{fluid.number}", ReplicaState.PENDING, now)
             fluid.replicas.append(made)
             if self.room.ask(made.id, fluid.index, now):
                 self._begin(fluid, made, now, 0.0 if warm else fluid.start_s())
+
+    def _leaving(self, fluid: _Fluid) -> list[ScaledReplica]:
+        """Those that serve nobody first; of equal ones as the room would have it, else the youngest."""
+        found = {state: [one for one in reversed(fluid.replicas) if one.state is state] for state in _FIRST_TO_GO}
+        by_name = {one.id: one for one in found[_SERVING]}
+        return [
+            *found[ReplicaState.PENDING],
+            *found[ReplicaState.STARTING],
+            *(by_name[name] for name in self.room.leaving(list(by_name))),
+        ]
 
     def _begin(self, fluid: _Fluid, replica: ScaledReplica, now: float, start_s: float) -> None:
         fluid.begun[replica.id] = now

@@ -125,7 +125,7 @@ class Nodes(Room):
         for kind in self.kinds:
             spec = kind.spec
             joules += spec.idle_watts * seconds[spec.name]
-            joules += max(spec.max_watts - spec.idle_watts, 0.0) * active[spec.name]
+            joules += max(spec.max_watts - spec.idle_watts, 0.0) * min(active[spec.name], seconds[spec.name])
         return seconds, cost, joules / 3600
 
     def worked(self, replica: str, busy_s: float) -> None:
@@ -135,7 +135,7 @@ class Nodes(Room):
                 kind.active_s = 0.0
         placed = self._placed.get(replica)
         if placed is not None:
-            placed.node.kind.active_s += placed.node.kind.power[placed.service] * busy_s
+            placed.node.kind.active_s += placed.node.kind.batch_power[placed.service] * busy_s
 
     def leaving(self, replicas: Sequence[str]) -> list[str]:
         """Those first whose going saves most: the price of their node by the replicas that must go until it is empty.

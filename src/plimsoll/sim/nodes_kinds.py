@@ -19,7 +19,7 @@ _UNITS = 1_000_000
 _BOUNDLESS = 10**30
 _Z90 = 1.2815515655446004  # the standard normal's 90th percentile
 _PROVISIONING, _FAILURES = 11, 12  # streams beside those in `draws`
-_POWERED = ("gpu", "cpu")  # what a node's power goes into, by the first that it has
+_POWERED = ("gpu", "cpu")
 
 
 def fits(free: Sequence[int], need: Sequence[int]) -> int:
@@ -34,9 +34,9 @@ def fits(free: Sequence[int], need: Sequence[int]) -> int:
 @dataclass(slots=True, eq=False)
 class Kind:
     """A node class, prepared. `capacity` by resource; `holds`: replicas of each service on an empty node; `odd`: how
-    many resources it has that the service doesn't need; `power`: the share of a node's power range that a replica of
-    each service accounts for. `ready`, `coming`: nodes there and asked for. `gone_s`: node-seconds of those that are
-    gone; `active_s`: node-seconds at full power."""
+    many resources it has that the service doesn't need. `power`: the share of a node's power range that a replica of
+    each service accounts for if all it was given is busy; `batch_power`: while a batch runs. `ready`, `coming`: nodes
+    there and asked for. `gone_s`: node-seconds of those that are gone; `active_s`: node-seconds at full power."""
 
     index: int
     spec: NodeClass
@@ -44,6 +44,7 @@ class Kind:
     holds: tuple[int, ...]
     odd: tuple[int, ...]
     power: tuple[float, ...]
+    batch_power: tuple[float, ...]
     takes: Callable[[], float]
     lasts: Callable[[], float] | None
     ready: int = 0
@@ -72,7 +73,7 @@ class Sizes:
         _check(classes)
         self.resources = sorted({name for service in services for name, need in service.needs.items() if need > 0})
         self.needs = [self._amounts(service.needs, up=True) for service in services]
-        self.kinds = [self._kind(index, one, seed) for index, one in enumerate(classes)]
+        self.kinds = [self._kind(index, one, services, seed) for index, one in enumerate(classes)]
         for index, service in enumerate(services):
             if not any(kind.holds[index] and kind.spec.most != 0 for kind in self.kinds):
                 raise UserError(self._too_large(service, classes))
@@ -81,8 +82,9 @@ class Sizes:
     def _amounts(self, given: dict[str, float], *, up: bool) -> tuple[int, ...]:
         return tuple(_whole(given.get(name, 0.0), up=up) for name in self.resources)
 
-    def _kind(self, index: int, spec: NodeClass, seed: int) -> Kind:
+    def _kind(self, index: int, spec: NodeClass, services: Sequence[Service], seed: int) -> Kind:
         capacity = self._amounts(spec.capacity, up=False)
+        by = _powered(spec)
         has = {name for name, amount in spec.capacity.items() if amount > 0}
         return Kind(
             index,
@@ -93,18 +95,14 @@ class Sizes:
                 sum(name not in self.resources or not need[self.resources.index(name)] for name in has)
                 for need in self.needs
             ),
-            power=tuple(self._power(spec, capacity, need) for need in self.needs),
+            power=tuple(_share(one.needs.get(by, 0.0), spec.capacity.get(by)) for one in services),
+            batch_power=tuple(
+                _share(one.profile.cpu if by == "cpu" else one.needs.get(by, 0.0), spec.capacity.get(by))
+                for one in services
+            ),
             takes=_provisioning(spec, generator(seed, index, _PROVISIONING)),
             lasts=_lifetime(spec, generator(seed, index, _FAILURES)),
         )
-
-    def _power(self, spec: NodeClass, capacity: Sequence[int], need: Sequence[int]) -> float:
-        bounded = [name for name, amount in spec.capacity.items() if amount > 0 and not isinf(amount)]
-        by = next((name for name in (*_POWERED, *sorted(bounded)) if name in bounded), None)
-        if by is None or by not in self.resources:
-            return 0.0
-        at = self.resources.index(by)
-        return min(1.0, need[at] / capacity[at])
 
     def _size(self, service: int) -> float:
         """The largest share of the largest node that it takes: large ones are placed first."""
@@ -192,6 +190,16 @@ def _whole(amount: float, *, up: bool) -> int:
         return _BOUNDLESS
     scaled = amount * _UNITS
     return ceil(scaled - 1e-3) if up else int(scaled + 1e-3)
+
+
+def _powered(spec: NodeClass) -> str:
+    """The resource by whose use its power is shared out: GPUs, else cores, else what it has a bound of."""
+    bounded = [name for name, amount in spec.capacity.items() if amount > 0 and not isinf(amount)]
+    return next((name for name in (*_POWERED, *sorted(bounded)) if name in bounded), "")
+
+
+def _share(amount: float, capacity: float | None) -> float:
+    return min(1.0, amount / capacity) if capacity else 0.0
 
 
 def _described(one: NodeClass, resources: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ _HISTORY = 900  # looks
 _NEAR = 0.12  # a horizon that differs by less is served by the same track
 _TRACKS = 4
 _MOST_STEPS = 1800
+_MOST = 1e12  # requests, a second too: beyond it something has overflowed
 
 
 class Forecaster:
@@ -34,12 +35,14 @@ class Forecaster:
         self._step_s = 1.0
 
     def observe(self, now: float, arrived: int, over_s: float) -> None:
-        """A look over no time, or a clock that went back, tells nothing and is left out."""
-        if not (isfinite(now) and isfinite(over_s)) or over_s <= 0.0 or arrived < 0:
+        """A look over no time, or with figures that are none, tells nothing and is left out."""
+        if not (isfinite(now) and isfinite(over_s)) or over_s <= 0.0 or not 0 <= arrived <= _MOST:
             return
         rate = arrived / over_s
+        if rate > _MOST:
+            return
         self._history.append((now, rate, over_s))
-        self._step_s += 0.05 * (over_s - self._step_s)
+        self._step_s += 0.05 * (min(over_s, 2.0 * self._step_s) - self._step_s)  # one long gap is no new pace
         self._learn(self._levels, self._season, rate, now, over_s)
         self._burst.observe(rate, over_s)
         for track in self._tracks:
@@ -82,7 +85,7 @@ class Forecaster:
         return float(np.square(np.diff(values)).mean()) / (2.0 * mean) if mean > 0.0 else 1.0
 
     def _track(self, ahead_s: float) -> Track:
-        steps = max(1, min(_MOST_STEPS, round(ahead_s / self._step_s)))
+        steps = max(1, round(min(ahead_s / self._step_s, _MOST_STEPS))) if ahead_s > 0.0 else 1
         for index, track in enumerate(self._tracks):
             if abs(track.steps - steps) <= _NEAR * track.steps:
                 if index:

@@ -80,7 +80,7 @@ class Season:
     def observe(self, rate: float, over_s: float, now: float) -> None:
         self._now = now + self._offset_s
         day, second = divmod(self._now, _DAY_S)
-        minute = int(second // _MINUTE_S)
+        minute = min(int(second // _MINUTE_S), _MINUTES - 1)  # just before midnight the rest may round to a whole day
         if minute != self._minute or int(day) != self._day:
             self._close(int(day))
             self._minute, self._sum, self._weight = minute, 0.0, 0.0

@@ -64,8 +64,16 @@ class Track:
         self._at = (at + 1) % self.steps
         self._seen += 1
         if self._seen % _REFRESH == 0:
-            self.chosen = self._loss.argmin(axis=0)
-        self.values = np.maximum.accumulate(upper[self.chosen, np.arange(len(QUANTILES))])
+            self._choose(upper)
+        values = upper[self.chosen, _EACH]
+        if np.isnan(values).any():  # one that was believed has fallen silent
+            self._choose(upper)
+            values = upper[self.chosen, _EACH]
+        self.values = np.maximum.accumulate(values)
+
+    def _choose(self, upper: Floats) -> None:
+        """The least loss of those that say something."""
+        self.chosen = np.where(np.isnan(upper), np.inf, self._loss).argmin(axis=0)
 
     def _sort(self) -> None:
         count = self._filled
@@ -74,4 +82,5 @@ class Track:
         self._margins = ordered[:, ranks]
 
 
+_EACH = np.arange(len(QUANTILES))
 _KEEP = exp(-1.0 / _LOSS_MEMORY)

@@ -39,12 +39,12 @@ class Backtest:
     the traffic needs. One look costs some 40 us for 42 candidates."""
 
     __slots__ = ("_cost", "_factors", "_fade", "_kept", "_missed", "_need_at", "_needs", "_price", "_ready", "_step",
-                 "_traffic", "_wanted", "_wanted_at", "candidates", "lead_steps", "wants")  # fmt: skip
+                 "_traffic", "_wanted", "_wanted_at", "candidates", "lead_steps", "quantiles", "wants")  # fmt: skip
 
     def __init__(
         self, quantiles: tuple[float, ...], more: tuple[float, ...], lead_steps: int, price: float, step_s: float = 1.0
     ) -> None:
-        self.lead_steps, self._price = lead_steps, price
+        self.lead_steps, self._price, self.quantiles = lead_steps, price, quantiles
         kept = [max(1, round(keep / step_s)) for keep in KEEP_S]
         self.candidates = tuple(
             Candidate(quantile, share, keep) for keep in KEEP_S for quantile in quantiles for share in more

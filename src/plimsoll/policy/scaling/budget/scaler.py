@@ -9,7 +9,8 @@ import numpy as np
 
 from plimsoll.core.scaling import Bounds, Decision, LeadTime, Observation, ReplicaState
 from plimsoll.policy.scaling.budget.backtest import Backtest
-from plimsoll.policy.scaling.budget.mix import cheapest_mix
+from plimsoll.policy.scaling.budget.mix import capacity_of, cheapest_mix
+from plimsoll.policy.scaling.budget.sound import nonsense
 from plimsoll.policy.scaling.budget.tail import Tail, tail_of
 
 _SETTLE_S = 2.0  # the highest of the last seconds' counts stands: neighbours do not alternate
@@ -21,6 +22,9 @@ _FAILED_STARTS = 3
 _SLOW_STEP, _QUICK_STEP = 0.002, 0.02  # of the capacity, a second
 _LEAST_EFFICIENCY = 0.4
 _RIPPLE, _SMOOTHED_S = 4.0, 6.0
+_MOST_RATE = 1e12
+_MOST_STEPS = 3600  # of a lead time: what one candidate remembers
+_PER_HOUR_S = 3600.0
 _SURE = 0.9  # of the capacity: below it misses aren't the load's doing
 
 
@@ -52,37 +56,58 @@ class BudgetScaling:
         self._lead_s = 0.0
         self._burst = 1.0
         self._efficiency = 1.0
-        self._last_request: float | None = None
+        self._idle_s: float | None = None  # seen without a request; None: nothing was seen yet
         self._before: float | None = None
+        self._level = 0.0  # requests a second over the last hour
+        self._given = (0, 0)  # replicas of the last decision, and what they do in replicas of speed 1
         self._recent: deque[tuple[float, int]] = deque()
 
     def decide(self, seen: Observation) -> Decision:
-        bounds, before = self.bounds, seen.wanted
-        gap = None if self._before is None else seen.now - self._before
-        self._before = seen.now if isfinite(seen.now) else self._before
         if seen.arrived is None:
-            return self._hold(before, "no metrics arrive: the count stays as it is")
-        if self._last_request is None or seen.arrived or seen.waiting or seen.in_flight:
-            self._last_request = seen.now
-        if not seen.service_time.samples or seen.over_s <= 0.0:
-            return self._unlearned(seen)
-        if gap is not None and not 0.0 < gap < _GONE_S:
-            self._backtest = None  # the clock jumped, or the host slept: what was wanted meanwhile is not known
-            self._recent.clear()
+            self._idle_s = 0.0  # requests may come that nobody tells of
+            self._before = seen.now if isfinite(seen.now) else self._before
+            return self._hold(seen.wanted, "no metrics arrive: the count stays as it is")
+        if wrong := nonsense(seen):
+            return self._hold(seen.wanted, f"the metrics make no sense ({wrong}): the count stays as it is")
+        self._follow_clock(seen)
+        if not seen.service_time.samples:
+            return self._asleep(seen) or self._unlearned(seen)
         tail = self._tail(seen)
         if tail is None:
-            p99 = bounds.p99_s or 0.0
-            alone = seen.service_time.predict(1)
-            why = f"one request alone takes {_ms(alone)}, the p99 budget is {_ms(p99)}: no count of replicas keeps it"
-            return self._hold(max(before, 1 if seen.arrived or seen.waiting else bounds.least), why)
+            return self._asleep(seen) or self._impossible(seen)
+        before = self._capacity(seen)
         wanted, rate, headroom = self._forecast(seen, tail)
         wanted = self._settled(max(wanted, self._steady(wanted, rate, before, tail)), seen.now)
-        count, why = self._bounded(wanted, rate, seen, tail)
-        mix = cheapest_mix(count, seen.kinds)
-        evidence = self._evidence(seen, tail, rate, wanted, headroom)
-        return Decision(sum(mix.values()) if mix else count, why, evidence, by_kind=mix)
+        asleep = self._asleep(seen)
+        if asleep is not None:
+            return asleep
+        count, notes = self._bounded(wanted, rate, seen, before)
+        mix = cheapest_mix(count, seen.kinds, least=self._least(seen), most=self.bounds.most)
+        given = sum(mix.values()) if mix else count
+        self._given = (given, count)
+        if wanted > count:
+            missed = tail.missed(max(count, 1), rate)
+            notes = f"; {wanted} are needed, at {count} {missed:.1%} would be late or refused{notes}"
+        why = _reason(before, count, rate, tail, self._lead_s, self.bounds) + notes
+        return Decision(given, why, self._evidence(seen, tail, rate, wanted, headroom), by_kind=mix)
 
     # --- the steps, in their order ------------------------------------------------------------------------------------
+
+    def _follow_clock(self, seen: Observation) -> None:
+        """Idle time is what was seen without a request: a clock that jumps adds nothing to it."""
+        gap = None if self._before is None else seen.now - self._before
+        self._before = seen.now
+        self._idle_s = 0.0 if self._idle_s is None or _busy(seen) else self._idle_s + seen.over_s
+        weight = 1.0 - exp(-seen.over_s / _PER_HOUR_S)
+        rate = (seen.arrived or 0) / seen.over_s
+        self._level = rate if gap is None else self._level + weight * (rate - self._level)
+        if gap is not None and not 0.0 <= gap < _GONE_S:
+            self._backtest = None  # the clock jumped, or the host slept: what was wanted meanwhile is not known
+            self._recent.clear()
+
+    def _capacity(self, seen: Observation) -> int:
+        """What was decided last, in replicas of speed 1."""
+        return self._given[1] if seen.kinds and self._given[0] == seen.wanted else seen.wanted
 
     def _tail(self, seen: Observation) -> Tail | None:
         if seen.dispersion is not None and seen.arrived and isfinite(seen.dispersion):
@@ -102,42 +127,48 @@ class BudgetScaling:
     def _learn_efficiency(self, seen: Observation, tail: Tail) -> None:
         """Misses at a load that the replicas should carry say that they carry less than was learned: a neighbour on
         the machine, a model whose time depends on its inputs. The belief falls in seconds and comes back in minutes."""
-        ready = seen.count(ReplicaState.READY)
+        speeds = {kind.name: kind.speed for kind in seen.kinds}
+        ready = [replica for replica in seen.replicas if replica.state is ReplicaState.READY]
         arrived = seen.arrived or 0
         if not arrived or not ready:
             return
-        rate = arrived / seen.over_s
-        settled = ready >= seen.wanted and all(
+        rate, capacity = arrived / seen.over_s, sum(speeds.get(replica.kind, 1.0) for replica in ready)
+        settled = len(ready) >= seen.wanted and all(
             replica.ready_at is None or seen.now - replica.ready_at > _SETTLE_S for replica in seen.replicas
         )
-        if settled and seen.late > 0.02 * arrived + 2.0 and rate < _SURE * self._efficiency * tail.takes(ready):
+        if settled and seen.late > 0.02 * arrived + 2.0 and rate < _SURE * self._efficiency * tail.takes(capacity):
             self._efficiency = max(_LEAST_EFFICIENCY, self._efficiency - _QUICK_STEP)
         elif self._efficiency < 1.0:
             self._efficiency = min(1.0, self._efficiency + _SLOW_STEP)
 
     def _forecast(self, seen: Observation, tail: Tail) -> tuple[int, float, str]:
         """Replicas for the forecast at the headroom that the backtest finds; the rate that they are for."""
-        lead_s = max(1.0, useful_after_s(seen))
-        backtest = self._backtest
-        if backtest is None or abs(lead_s - self._lead_s) > _LEAD_CHANGE * self._lead_s:
-            backtest = self._backtest = self._made(seen, lead_s)
+        lead_s = min(max(1.0, useful_after_s(seen)), _MOST_STEPS * seen.over_s)
+        backtest, quantiles = self._backtest, tuple(seen.forecast.quantiles)
+        if (
+            backtest is None
+            or quantiles != backtest.quantiles
+            or abs(lead_s - self._lead_s) > _LEAD_CHANGE * self._lead_s
+        ):
+            backtest = self._backtest = self._made(seen, quantiles, lead_s)
         ahead_s = self._lead_s + seen.over_s
-        rates = np.asarray(seen.forecast.rates(ahead_s), dtype=np.float64)
+        rates = np.nan_to_num(np.asarray(seen.forecast.rates(ahead_s), dtype=np.float64), nan=0.0)
+        rates = np.clip(rates, 0.0, _MOST_RATE)
         backtest.look((seen.arrived or 0) / seen.over_s, rates, tail)
         best = backtest.best(tail)
         candidate = backtest.candidates[best]
-        at = seen.forecast.quantiles.index(candidate.quantile)
+        at = quantiles.index(candidate.quantile)
         wanted = backtest.wants[best]
         return int(min(wanted, 1e9)), float(rates[at]) * (1.0 + candidate.more), str(candidate)
 
-    def _made(self, seen: Observation, lead_s: float) -> Backtest:
+    def _made(self, seen: Observation, quantiles: tuple[float, ...], lead_s: float) -> Backtest:
         settings, step_s = self.settings, min(max(seen.over_s, 0.1), 60.0)
         self._lead_s = lead_s
         margin = (lead_s - settings.free_lead_s) * settings.margin_per_lead_s
         margin = min(max(margin, 0.0), settings.most_margin)
         price = min(settings.price + settings.price_per_lead_s * max(0.0, lead_s - 10.0), settings.most_price)
-        steps = max(1, round(lead_s / step_s))
-        return Backtest(tuple(seen.forecast.quantiles), (margin, margin + 0.1), steps, price, step_s)
+        steps = min(max(1, round(lead_s / step_s)), _MOST_STEPS)
+        return Backtest(quantiles, (margin, margin + 0.1), steps, price, step_s)
 
     def _steady(self, wanted: int, rate: float, before: int, tail: Tail) -> int:
         """Fewer than now only where the ripple of steady arrivals would not ask for them back: four deviations of a
@@ -159,52 +190,57 @@ class BudgetScaling:
             del recent[-2]
         return recent[0][1]
 
-    def _bounded(self, wanted: int, rate: float, seen: Observation, tail: Tail) -> tuple[int, str]:
-        """Within what the user allows, and in words."""
-        bounds, before = self.bounds, seen.wanted
-        count, most, note = wanted, bounds.most, ""
-        affordable = self._affordable()
+    def _bounded(self, wanted: int, rate: float, seen: Observation, before: int) -> tuple[int, str]:
+        """Within what the user allows, and what kept it from more."""
+        bounds, count, note = self.bounds, wanted, ""
+        least = self._least(seen)
+        most = max(int(capacity_of(seen.kinds, bounds.most)) if seen.kinds else bounds.most, least)
+        affordable = self._affordable(rate)
         if affordable < most and wanted > affordable:
             if bounds.cap_at_cost:
-                most = max(affordable, bounds.least, 1)
-                note = f"; the cost budget pays for {most}"
+                most = min(most, max(affordable, least, 1))
+                note = f"; the cost budget pays for {affordable}"
             else:
                 note = f"; over the cost budget, which pays for {affordable}"
         if seen.lead.failed >= _FAILED_STARTS and wanted > before:
             count = before
             note += f"; {seen.lead.failed} starts in a row failed: no more are added"
-        least = bounds.least
-        if least == 0:
-            idle_s = seen.now - (seen.now if self._last_request is None else self._last_request)
-            if idle_s >= bounds.zero_after_s:
-                return 0, f"{before} → 0: no request for {_span(idle_s)}"
-            least = 1 if before or seen.arrived or seen.waiting else 0
-            if not least:
-                return 0, "no requests"
-        count = min(max(count, least), max(most, least))
-        lacking = ""
-        if wanted > count:
-            missed = tail.missed(max(count, 1), rate)
-            lacking = f"; {wanted} are needed, at {count} {missed:.1%} would be late or refused"
-        return count, _reason(before, count, rate, tail, self._lead_s, bounds) + lacking + note
+        return min(max(count, least), most), note
 
-    def _affordable(self) -> int:
+    def _least(self, seen: Observation) -> int:
+        """One at least while there is work, or where the last one has not been idle for long enough."""
         bounds = self.bounds
-        if bounds.cost_per_hour is None or bounds.price_per_hour <= 0.0:
-            return 10**9
-        return int(bounds.cost_per_hour / bounds.price_per_hour + 1e-9)
+        return min(max(bounds.least, 1 if seen.wanted or _busy(seen) else 0), max(bounds.most, bounds.least))
+
+    def _affordable(self, rate: float) -> int:
+        """What the cost budgets pay for: the hourly one by the hour, that of a million requests by the last hour's, or
+        by what is forecast where that is more, since a rise must not wait until it has paid for itself."""
+        bounds = self.bounds
+        price, pays = bounds.price_per_hour, inf
+        if price > 0.0 and bounds.cost_per_hour is not None:
+            pays = bounds.cost_per_hour
+        if price > 0.0 and bounds.cost_per_million is not None:
+            pays = min(pays, bounds.cost_per_million * max(self._level, rate) * _PER_HOUR_S / 1e6)
+        return int(min(pays / price + 1e-9, 1e9)) if pays < inf else 10**9
 
     # --- what is no forecast ------------------------------------------------------------------------------------------
 
+    def _asleep(self, seen: Observation) -> Decision | None:
+        """To zero, where that is allowed and nobody asked for so long. None: not now."""
+        idle_s, before = self._idle_s or 0.0, seen.wanted
+        if self.bounds.least > 0 or _busy(seen) or (before and idle_s < self.bounds.zero_after_s):
+            return None
+        change = f"{before} → 0" if before else "0"
+        return Decision(0, f"{change}: no request for {_span(idle_s)}")
+
     def _unlearned(self, seen: Observation) -> Decision:
         """Before the first batches nothing is known of the model's time: one replica finds out."""
-        idle = not (seen.arrived or seen.waiting or seen.in_flight)
-        count = seen.wanted if idle else max(seen.wanted, 1)
-        if idle and self.bounds.least == 0 and self._last_request is not None:
-            idle_s = seen.now - self._last_request
-            if idle_s >= self.bounds.zero_after_s:
-                return Decision(0, f"{seen.wanted} → 0: no request for {_span(idle_s)}")
-        return self._hold(count, "nothing is known of the model's time yet")
+        return self._hold(max(seen.wanted, self._least(seen)), "nothing is known of the model's time yet")
+
+    def _impossible(self, seen: Observation) -> Decision:
+        alone, p99_s = seen.service_time.predict(1), self.bounds.p99_s or 0.0
+        why = f"one request alone takes {_ms(alone)}, the p99 budget is {_ms(p99_s)}: no count of replicas keeps it"
+        return self._hold(max(seen.wanted, self._least(seen)), why)
 
     def _hold(self, count: int, why: str) -> Decision:
         return Decision(
@@ -223,6 +259,10 @@ class BudgetScaling:
             "burstiness": round(tail.burst, 2),
             "efficiency": round(self._efficiency, 3),
         }
+
+
+def _busy(seen: Observation) -> bool:
+    return bool(seen.arrived) or seen.waiting > 0 or seen.in_flight > 0
 
 
 def useful_after_s(seen: Observation) -> float:

@@ -27,6 +27,7 @@ _KNEE = 9.5  # times a/c: beyond it a larger batch gains less than 5%
 _USED = 0.97  # of the capacity: the rest goes to admission's margins and to moments without a full batch
 _OPEN_S = 1.0  # the wait to keep where there is no budget
 _LEAST_WAIT = 0.02  # of the budget
+_LEAST_ITEM_S = 1e-12  # an item that takes less costs nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ def tail_of(
     service_time: ServiceTime, p99_s: float | None, max_batch: int | None, *, burst: float, allowed: float
 ) -> Tail | None:
     """None: not even one item alone fits the budget, so that no count of replicas helps."""
+    if service_time.c_s < _LEAST_ITEM_S:
+        service_time = ServiceTime(service_time.a_s, 0.0, service_time.sd_s, service_time.samples)
     a, c, margin = service_time.a_s, service_time.c_s, 2.0 * service_time.sd_s + _OVERHEAD_S
     most = max_batch or ceil(_KNEE * a / c + 1) if c > 0 else max_batch or 1024
     if p99_s is None:

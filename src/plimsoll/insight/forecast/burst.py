@@ -11,9 +11,9 @@ _POISSON = 2.0 / _MEAN_OF  # variance over mean of the difference of two means o
 
 
 class BurstDetector:
-    """Fed rates of a second each. A rise of four times the usual, all of it above all that was five seconds before, is a
-    burst: whatever smoothed levels say, it goes on as steeply as it began. For Poisson arrivals that happens once in 9
-    hours (4 sigma), and costs little then."""
+    """Fed rates of a second each. A rise of four times the usual, all of it above all that was five seconds before, is
+    a burst: whatever smoothed levels say, it goes on as steeply as it began. For Poisson arrivals that happens once in
+    9 hours (4 sigma), and costs little then."""
 
     __slots__ = ("_last", "_slope", "_usual", "level")
 

@@ -1,6 +1,7 @@
 """Nodes as timelines: who waits, which nodes come, when they go, what they cost. Virtual time."""
 
 import heapq
+from dataclasses import replace
 
 import pytest
 
@@ -122,9 +123,13 @@ def test_an_empty_node_goes_after_a_while_unless_somebody_came():
     host.until(900.0)
     assert host.counts() == (1, 0)
     host.release("b")
-    host.until(1499.0)
+    host.until(1000.0)
+    assert host.ask("c") == ["c"]
+    host.until(1100.0)
+    host.release("c")  # since then it is empty, whatever was before
+    host.until(1699.0)
     assert host.counts() == (1, 0)
-    host.until(1500.0)
+    host.until(1700.0)
     assert host.counts() == (0, 0)
 
 
@@ -141,6 +146,31 @@ def test_the_least_are_there_and_stay_and_the_most_are_not_exceeded():
     assert host.granted_at["g"] == host.granted_at["h"] == 500.0
     host.release(*"cdefgh")
     host.until(10_000.0)
+    assert host.counts() == (1, 0)
+
+
+def test_one_of_the_least_that_was_empty_for_long_goes_when_another_has_come():
+    host = Host([NodeClass("n", {"cpu": 1.0}, provisioning_s=100.0, least=1, idle_after_s=30.0)])
+    assert host.ask("a", "b") == ["a"]
+    host.until(10.0)
+    host.release("a")
+    host.until(10.0)
+    assert host.granted_at == {"b": 10.0}
+    host.release("b")
+    assert host.ask("c", "d") == ["c"]
+    host.until(11.0)
+    host.release("c")
+    host.until(11.0)
+    host.release("d")
+    host.ask("e", "f")
+    host.until(12.0)
+    assert host.counts() == (1, 1)
+    host.release("e")  # f has its place
+    host.until(12.0)
+    host.release("f")
+    host.until(99.0)
+    assert host.counts() == (1, 1)
+    host.until(100.0)  # the first is empty for 88 s
     assert host.counts() == (1, 0)
 
 
@@ -163,6 +193,10 @@ def test_room_for_the_beginning_that_nobody_asks_for_is_let_go():
     assert host.room.spare_slots(0) == 7
     host.until(600.0)
     assert host.counts() == (1, 0)
+    soon = Host([replace(FOUR, idle_after_s=0.0)], service("s", 8))
+    assert soon.ask("a") == ["a"]
+    soon.until(0.0)
+    assert soon.counts() == (1, 0)
 
 
 def test_the_beginning_is_bounded_too():
@@ -234,15 +268,18 @@ def test_gpus_are_for_who_needs_them():
     host.until(120.0)
     assert len(host.granted_at) == 4
     assert host.room.spare_slots(0) == 1
-    host.ask(*(f"b{i}" for i in range(30)), of=1)
-    host.until(200.0)
-    assert {name for name, _ in host.nodes} == {"gpu", "plain"}
-    plain_ones = [node for node in host.room.ready.values() if node.kind.spec.name == "plain"]
-    host.release(sorted(plain_ones[0].replicas)[0])
-    free = host.room.spare_slots(1)
-    assert host.ask("c", of=1) == ["c"]
-    assert any("c" in node.replicas for node in plain_ones)
-    assert host.room.spare_slots(1) == free - 1
+    assert len(host.ask(*(f"b{i}" for i in range(30)), of=1)) == 12  # beside the GPUs: better than to wait
+    host.until(300.0)
+    assert sorted(name for name, _ in host.nodes) == ["gpu", "gpu", "plain", "plain", "plain"]
+    assert len(host.granted_at) == 4 + 18
+
+
+def test_who_needs_no_gpu_goes_where_there_is_none():
+    plain, gpu = NodeClass("plain", {"cpu": 8.0}, least=1), NodeClass("gpu", {"cpu": 8.0, "gpu": 2.0}, least=1)
+    host = Host([gpu, plain], service("llm", cpu=1.0, gpu=2.0), service("api", cpu=1.0))
+    assert host.ask("l", of=0) == ["l"]  # that node is the fuller one: all its GPUs are given away
+    assert host.ask(*(f"a{i}" for i in range(9)), of=1) == [f"a{i}" for i in range(9)]
+    assert host.nodes == [("gpu", ["a8", "l"]), ("plain", [f"a{i}" for i in range(8)])]
 
 
 def test_whoever_is_more_important_goes_first():

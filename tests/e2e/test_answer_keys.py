@@ -220,11 +220,17 @@ def test_a_cache_that_gateways_share(server, up, folder, request, until):
         one = running.client()  # a connection stays with its gateway
         asked = f"/{name}", {"text": "hi"}
         assert outcome(one.post(*asked)) == (200, "ok")
-        kept = until(lambda: (again := one.post(*asked)) and outcome(again)[1] == "cached" and again)  # once written
-        answers = [running.post(*asked) for _ in range(16)]  # the other gateway's too
-        assert {outcome(answer) for answer in answers} == {(200, "cached")}
-        assert {answer[2]["call"] for answer in answers} == {kept[2]["call"]}
+        until(lambda: outcome(one.post(*asked)) == (200, "cached"))  # once written
         one.close()
+
+        def both_have_it():
+            """One and the same answer over sixteen connections. Where a lookup takes more than 20 ms, as on a busy
+            machine it may, it is a miss: the model is asked, and what it says is kept instead."""
+            answers = [running.post(*asked) for _ in range(16)]
+            same = len({answer[2]["call"] for answer in answers}) == 1
+            return same and {outcome(answer) for answer in answers} == {(200, "cached")}
+
+        until(both_have_it)
         store.kill()
         assert outcome(running.post(*asked)) == (200, "ok")
         assert store.url not in running.output + running.cli("status", "--json").stdout

@@ -140,10 +140,9 @@ def test_a_gateway_that_stood_still_expires_what_is_over_and_nothing_else(play):
             assert host.service().fleet.outliers.quiet
             stop.stop(1.1)  # what was given up at their deadlines is held against a replica for a second
             before = len(a.requests), len(b.requests)
-            for _ in range(40):
-                await host.post()
-            assert len(a.requests) > before[0]
-            assert len(b.requests) > before[1]
+            async with asyncio.timeout(20):  # on a busy machine one may have to be probed first
+                while len(a.requests) == before[0] or len(b.requests) == before[1]:
+                    await host.post()
 
     play(main())
 

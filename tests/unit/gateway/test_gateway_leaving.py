@@ -106,7 +106,7 @@ class Twice(Stage):
         hedging._quantile.value = 0.001  # on a busy machine copies would come when both replicas are overdue already
         for upstream in host.service().upstreams.values():
             upstream.overdue.floor_s = 60.0
-            upstream.load._known_until = inf  # ... and its report would be older than a second
+            upstream.load.known_until = inf  # ... and its report would be older than a second
         self.before = self.sent()
 
     def sent(self):

@@ -27,7 +27,7 @@ from plimsoll.ports.backend import DesiredReplicas, ReplicaPhase, ReplicaTemplat
 
 SUPPORT = str(Path(__file__).parents[1] / "support")
 LEARNED = ServiceTime(a_s=0.004, c_s=0.001, sd_s=0.0, samples=12)
-FIRST_S = 0.1  # the first wait before a restart
+FIRST_S = 0.2  # the first wait before a restart
 
 
 def as_script(template, replica, restarts):
@@ -87,7 +87,7 @@ class Local:
         self.backend = LocalBackend(self.run_dir, entry="tiny_replica:main", spawner=self.spawner, settings=settings)
 
     async def next(self):
-        await asyncio.wait_for(self.backend.changed(), 20)
+        await asyncio.wait_for(self.backend.changed(), 40)
 
     def now(self):
         return asyncio.get_running_loop().time()
@@ -237,7 +237,7 @@ def test_apply_twice_is_apply_once(host):
 
 def test_a_crash_is_followed_by_a_restart_later_and_later(host):
     async def test(host):
-        await host.backend.apply((wish(1, how="crash", after_s=0.05),))
+        await host.backend.apply((wish(1, how="crash", after_s=0.3),))
         (replica,) = await until(host, all_ready(1))
         waits = []
         for restarts in range(3):
@@ -313,7 +313,7 @@ def test_draining_ends_by_force(host):
         began = host.now()
         await host.backend.apply(())
         await until(host, lambda seen: seen == ())
-        assert 0.3 <= host.now() - began < 5.0
+        assert 0.3 <= host.now() - began < 10.0
 
     run(host, test)
 
@@ -349,7 +349,7 @@ def test_changed_waits_until_there_is_something_new(host):
             pytest.fail("nothing had changed")
         waiting = asyncio.ensure_future(host.backend.changed())
         await host.backend.apply((wish(2, report_s=100.0),))
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 20)
 
     run(host, test)
 
@@ -457,7 +457,7 @@ def test_a_log_stays_bounded(local):
         await until(host, all_ready(1))
         log = host.run_dir / "logs" / "echo-1-0.log"
         os.truncate(log, 11 * 2**20)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while log.stat().st_size:  # noqa: ASYNC110 - nobody is told when a log is rotated
                 await asyncio.sleep(0.02)
         assert os.stat(f"{log}.1").st_size == 11 * 2**20

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from plimsoll.gateway.tenants import leasing
 from plimsoll.gateway.tenants.leasing import Leasing
 from plimsoll.policy.admission import TenantQuota
 from plimsoll.ports.rate_lease import Ask, LeasesLost
@@ -18,6 +19,10 @@ from plimsoll.ports.rate_lease import Ask, LeasesLost
 pytest.importorskip("redis", reason="redis-py is not installed: pip install 'plimsoll-serve[redis]'")
 
 from plimsoll.gateway.tenants.redis_leases import RedisLeases
+
+# By its own timers it notices within a second; a busy machine may take several.
+assert leasing._HEARTBEAT_S + leasing._TIMEOUT_S < 1
+NOTICED_S = 10.0
 
 needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 pytestmark = needs_redis
@@ -36,7 +41,7 @@ class RedisServer:
     def start(self) -> None:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen(command, cwd=self._folder, stdout=subprocess.DEVNULL)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:
                 probe.sendall(b"PING\r\n")
@@ -88,7 +93,7 @@ async def until(condition, within_s: float) -> float:
 async def gateways(url, rate, count=4):
     made = [Gateway(url, rate, count) for _ in range(count)]
     try:
-        await until(lambda: all(gateway.quota.requests.leased for gateway in made), 5)
+        await until(lambda: all(gateway.quota.requests.leased for gateway in made), 20)
         yield made
     finally:
         for gateway in made:
@@ -136,7 +141,7 @@ def test_a_dead_redis_is_noticed_within_a_second_and_comes_back(server, caplog):
     async def main():
         async with gateways(server.url, 100.0, count=2) as (first, second):
             server.kill()
-            await until(lambda: first.leasing.degraded and second.leasing.degraded, 1.0)
+            await until(lambda: first.leasing.degraded and second.leasing.degraded, NOTICED_S)
             assert "each of 2 gateways takes 1/2" in first.leasing.degraded
             first.offer(10_000)
             before, begun = first.admitted, time.monotonic()
@@ -146,7 +151,7 @@ def test_a_dead_redis_is_noticed_within_a_second_and_comes_back(server, caplog):
             assert first.admitted - before <= 50 * (time.monotonic() - begun) + 2
             assert first.admitted - before >= 40
             server.start()
-            await until(lambda: not first.leasing.degraded and not second.leasing.degraded, 3.0)
+            await until(lambda: not first.leasing.degraded and not second.leasing.degraded, 20.0)
             assert first.quota.requests.leased
 
     with caplog.at_level("INFO", "plimsoll"):
@@ -161,7 +166,7 @@ def test_a_redis_that_was_never_there_leaves_each_its_share():
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             gateway = Gateway(f"redis://:secret-word@127.0.0.1:{probe.getsockname()[1]}/0", 100.0, 2)
-            await until(lambda: gateway.leasing.degraded, 1.0)
+            await until(lambda: gateway.leasing.degraded, NOTICED_S)
             assert "secret-word" not in gateway.leasing.degraded
             gateway.offer(3)
             assert gateway.admitted >= 1

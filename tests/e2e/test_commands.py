@@ -107,7 +107,7 @@ def test_logs_show_what_the_model_printed_also_as_it_comes(up, service, echo, lo
         traffic.stop()
     finally:
         following.terminate()
-        following.wait(10)
+        following.wait(30)
         following.stdout.close()
 
 
@@ -154,7 +154,7 @@ def test_names_complete_from_the_running_instance(up, service):
     done = subprocess.run(
         [sys.executable, "-m", "plimsoll.cli.main"],
         env=running.env | {"_PLIMSOLL_COMPLETE": "complete_bash", "COMP_WORDS": "plimsoll status m", "COMP_CWORD": "2"},
-        check=False, capture_output=True, text=True, timeout=30,
+        check=False, capture_output=True, text=True, timeout=90,
     )  # fmt: skip
     assert done.stdout.split() == ["mood"], done.stderr
 

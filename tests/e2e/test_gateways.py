@@ -18,7 +18,7 @@ def gateways(running):
 
 def answered(running):
     """Requests that ended `ok`, by gateway, from the admin API's metrics."""
-    connection = http.client.HTTPConnection("127.0.0.1", running.admin_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", running.admin_port, timeout=30)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
@@ -70,7 +70,7 @@ class Newcomers:
     def stop(self):
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
             assert not thread.is_alive(), "a request never came back"
 
 
@@ -114,5 +114,5 @@ def test_what_waits_in_a_dead_gateways_backlog_is_answered_by_the_next(up, servi
     assert waiting > 4
     gateway.kill()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert sorted(answers) == list(range(32))

@@ -80,7 +80,7 @@ class Front:
             on_status=events.put_nowait,
             on_exit=lambda _: self.gone.set(),
         )
-        ready = await asyncio.wait_for(events.get(), 20)
+        ready = await asyncio.wait_for(events.get(), 60)
         assert ready["event"] == "ready", ready
         self.address = ready["address"]
         self.port = int(self.address.rpartition(":")[2])
@@ -118,7 +118,7 @@ class Front:
 
     async def serves(self):
         client = await Client.connect(self.address)
-        got = await asyncio.wait_for(client.ask("POST", "/mood", b"{}"), 10)
+        got = await asyncio.wait_for(client.ask("POST", "/mood", b"{}"), 30)
         client.close()
         assert (got.status, len(got.body)) == (200, 2**20)
 
@@ -191,7 +191,7 @@ def test_one_address_can_not_take_every_connection():
             await until(lambda: front.process.num_fds() >= front.files + PER_PEER)
             reader, writer = await asyncio.open_connection("127.0.0.1", front.port, local_addr=("127.0.0.9", 0))
             with contextlib.suppress(ConnectionResetError):
-                assert await asyncio.wait_for(reader.read(), 5) == b""
+                assert await asyncio.wait_for(reader.read(), 20) == b""
             writer.close()
             await front.serves()  # from 127.0.0.1
             full = front.process.num_fds()
@@ -256,7 +256,7 @@ def test_heads_that_never_end():
             dripping = asyncio.ensure_future(drip())
             await front.serves()
             assert (front.memory - before) / count < 24 * 1024
-            answers = await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in held)), 25)
+            answers = await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in held)), 50)
             dripping.cancel()
             assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in answers)
             for _, writer in held:

@@ -78,7 +78,7 @@ class Crowd:
     def stop(self):
         self._stop.set()
         for thread in self._threads:
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive(), "a request never came back"
 
 
@@ -107,7 +107,7 @@ def test_redis_goes_and_comes_back_and_no_client_hears_of_it(up, service, plimso
         seen = sum(crowd.answers.values())
         until(lambda: sum(crowd.answers.values()) > seen + 500)
         (redis.start if fault == "killed" else redis.thaw)()
-        until(lambda: "Redis can't be used" not in running.cli("status").stdout, within=20)
+        until(lambda: "Redis can't be used" not in running.cli("status").stdout)
         hits = crowd.answers["cached"]
         until(lambda: crowd.answers["cached"] > hits + 50, within=40)
         crowd.stop()
@@ -147,13 +147,11 @@ def test_an_issuer_dies_and_its_last_keys_serve(up, service, until):
     assert ask(known, aud="another") == (401, "unauthorized")
     assert ask(unknown) == (401, "unauthorized")
     issuer.close()
-    until(
-        lambda: ask(unknown, "k2") == (401, "unauthorized") and "stay in use" in running.cli("status").stdout, within=20
-    )
+    until(lambda: ask(unknown, "k2") == (401, "unauthorized") and "stay in use" in running.cli("status").stdout)
     assert ask(known, jti="another") == (200, "ok")
     back = KeyServer(port)
     back.publish(jwk(known), jwk(unknown, "k2"))
-    until(lambda: ask(unknown, "k2") == (200, "ok"), within=25, message="no new fetch after 10 s")
+    until(lambda: ask(unknown, "k2") == (200, "ok"), within=40, message="no new fetch after 10 s")
     until(lambda: "can't be fetched" not in running.cli("status").stdout)
     back.close()
 
@@ -177,10 +175,24 @@ def test_a_gateway_that_stood_still_goes_on(up, service, load, until):
     until(lambda: running.status("mood")["phase"] == "Ready")
 
 
+def answered(running):
+    """Requests, by the gateway's own count: `status` would take as long as the whole load on a busy machine."""
+    client = running.client()
+    page = client.get("/metrics")[2].decode()
+    client.close()
+    return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith("plimsoll_requests_total{"))
+
+
+def is_late(row):
+    _, outcome, latency_ms = row
+    return outcome != "ok" or latency_ms > 150
+
+
 def test_a_replica_freezes_under_load_and_is_used_again_when_it_thaws(up, service, plimsoll, until, tmp_path):
     """200 requests a second at two replicas, one of them stopped for three seconds."""
     spec = "  budget: {latency: {p99: 150ms}}\n  timeout: 1s\n  scaling: {minReplicas: 2}\n"
     running = up(service(model=SLEEPY, spec=spec)).ready()
+    frozen = running.status("mood")["instances"][0]["pid"]
     command = [
         "load",
         "mood",
@@ -200,8 +212,7 @@ def test_a_replica_freezes_under_load_and_is_used_again_when_it_thaws(up, servic
         [*PLIMSOLL, *command], cwd=tmp_path, env=running.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        until(lambda: sum(running.status("mood")["outcomes"].values()) > 300)
-        frozen = running.status("mood")["instances"][0]["pid"]
+        until(lambda: answered(running) > 300)
         stopped_at = time.time()
         os.kill(frozen, signal.SIGSTOP)
         try:
@@ -210,7 +221,7 @@ def test_a_replica_freezes_under_load_and_is_used_again_when_it_thaws(up, servic
             thawed_at = time.time()
             os.kill(frozen, signal.SIGCONT)
         cpu = sum(psutil.Process(frozen).cpu_times()[:2])
-        output, errors = loading.communicate(timeout=60)
+        output, errors = loading.communicate(timeout=90)
     finally:
         loading.kill()
         loading.wait()
@@ -221,19 +232,25 @@ def test_a_replica_freezes_under_load_and_is_used_again_when_it_thaws(up, servic
             (report["started_at"] + float(row["at_s"]), row["outcome"], float(row["latency_ms"]))
             for row in csv.DictReader(file)
         ]
-    late = [row for row in rows if stopped_at - 0.1 < row[0] < thawed_at and (row[1] != "ok" or row[2] > 150)]
+    calm = [row for row in rows if row[0] < stopped_at - 0.1]
+    usual = 2 * len(list(filter(is_late, calm))) / len(calm)  # twice what a busy machine makes late by itself
+    meanwhile = [row for row in rows if stopped_at - 0.1 < row[0] < thawed_at]
+    late = list(filter(is_late, meanwhile))
     soon = [row for row in late if row[0] < stopped_at + 0.3]
-    print(f"{report['outcomes']}, {len(soon)} late within 0.3 s of the freeze, {len(late) - len(soon)} after that")
+    print(f"{report['outcomes']}, {len(soon)} late within 0.3 s of the freeze, {len(late) - len(soon)} after that, "
+          f"{usual / 2:.1%} before it")  # fmt: skip
     assert report["hung"] == 0
     assert sum(report["outcomes"].values()) == len(rows)
     assert set(report["outcomes"]) <= {"ok", "expired", "shed"}
     # What was out there at the freeze, and what followed before the first of it was overdue: 0.1 s of 100/s, and as
     # much again for a machine that is busy with other things.
-    assert len(soon) <= 25
+    assert len(soon) <= 25 + usual * 80
     # Probes: one a second after the first, the next two seconds later. Their copies answer in time as a rule.
-    assert len(late) - len(soon) <= 10
+    assert len(late) - len(soon) <= 10 + usual * len(meanwhile)
     # It is used again, and does not refuse because it stood still a moment ago.
-    assert len([row for row in rows if row[0] > thawed_at and row[1] != "ok"]) <= 10
+    after = [row for row in rows if row[0] > thawed_at]
+    assert len(after) > 200, "the load was over before it thawed"
+    assert len([row for row in after if row[1] != "ok"]) <= 10 + usual * len(after)
     assert sum(psutil.Process(frozen).cpu_times()[:2]) > cpu + 0.05, "it was not used again"
 
 

@@ -42,13 +42,13 @@ SERVICES = {
     "plain": "scaling: {minReplicas: 1}\n  runtime: {isolation: Thread}",
     "median": "budget: {latency: {p50: 1ms}}",
     "tail": "budget: {latency: {p95: 1ms}}",
-    "late": "budget: {latency: {p99: 20ms}}\n  timeout: 5s",
+    "late": "budget: {latency: {p99: 60ms}}\n  timeout: 5s",
     "errors": "budget: {errorRate: 1%}",
     "window": "budget: {window: 1s}",
     "timeout": "timeout: 100ms",
     "once": "retry: Never\n  scaling: {minReplicas: 2}",
     "again": "retry: Once\n  replicas: 2",
-    "linger": "batching: {linger: 300ms}",
+    "linger": "batching: {linger: 1s}",
     "pairs": "batching: {maxSize: 2}",
     "cores": 'resources: {requests: {cpu: "2"}}',
     "apart": "runtime: {isolation: Process}",
@@ -137,8 +137,8 @@ def test_keys_that_shape_a_service(up, folder, until):
 
     # timeout: an answer that would come later is worth nothing
     began = time.monotonic()
-    assert outcome(infer(running, "timeout", {"sleep": 1})) == (504, "expired")
-    assert time.monotonic() - began < 0.9
+    assert outcome(infer(running, "timeout", {"sleep": 4})) == (504, "expired")
+    assert time.monotonic() - began < 3
 
     # retry: Never. One replica dies, and the other is not asked.
     assert outcome(infer(running, "once", "die")) == (503, "replica_lost")
@@ -151,7 +151,7 @@ def test_keys_that_shape_a_service(up, folder, until):
     # linger: a free model waits for company, no longer
     began = time.monotonic()
     assert [value(answer)["batch"] for answer in many(running, "linger", ["x"] * 4)] == [4] * 4
-    assert time.monotonic() - began > 0.29
+    assert time.monotonic() - began > 0.99
 
     # maxSize
     sizes = [value(answer)["batch"] for answer in many(running, "pairs", [{"sleep": 0.1}] * 7)]
@@ -178,14 +178,14 @@ def test_keys_that_shape_a_service(up, folder, until):
     for name in ("median", "tail", "errors", "window"):
         for _ in range(3):
             assert value(infer(running, name, {"sleep": 0.01}))
-    for items in [["x"]] * 8 + [[{"sleep": 0.1}] * 2]:  # nobody could foresee the last two
+    for items in [["x"]] * 8 + [[{"sleep": 0.2}] * 2]:  # nobody could foresee the last two
         assert all(map(value, many(running, "late", items)))
     assert outcome(infer(running, "errors", "raise")) == (500, "model_error")
     outside = ["median", "tail", "late", "errors"]
     until(lambda: [running.status(name)["inside_budget"] for name in outside] == [False] * 4)
     assert running.status("window")["inside_budget"] is None
     table = running.cli("status").stdout
-    for name, budget in [("median", "(1.0ms)"), ("tail", "(1.0ms)"), ("late", "(20ms)"), ("errors", "(1%)")]:
+    for name, budget in [("median", "(1.0ms)"), ("tail", "(1.0ms)"), ("late", "(60ms)"), ("errors", "(1%)")]:
         assert budget in next(line for line in table.splitlines() if line.startswith(name))
 
     # window: what is older is forgotten
@@ -227,16 +227,16 @@ def test_keys_that_fail_a_service_and_the_others_serve_on(up, service, tmp_path,
 
 
 def test_hold_is_how_long_a_request_waits_for_a_first_replica(up, service, echo, until):
-    slow_start = echo.replace("        print(", "        import time; time.sleep(3)\n        print(")
+    slow_start = echo.replace("        print(", "        import time; time.sleep(60)\n        print(")
     running = up(service(model=slow_start, spec=f"  {HELD}\n"))
 
     def asked():
+        began = time.monotonic()
         try:
-            return running.post("/mood", 1)
-        except ConnectionRefusedError:
+            return running.post("/mood", 1), time.monotonic() - began
+        except ConnectionRefusedError:  # the gateway isn't there yet
             return None
 
-    began = time.monotonic()
-    answer = until(asked)
+    answer, took = until(asked)
     assert outcome(answer) == (503, "no_replica")
-    assert time.monotonic() - began < 2.5
+    assert took < 10  # without it: 30 s

@@ -50,7 +50,7 @@ def started(free_port):
     for process in running:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            process.wait(30)
+            process.wait(60)
         process.stdout.close()
 
 
@@ -58,7 +58,7 @@ def ask(port, value):
     import http.client
     import json
 
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     client.request("POST", "/mood", json.dumps(value))
     answer = client.getresponse()
     status, body = answer.status, json.loads(answer.read())
@@ -68,7 +68,7 @@ def ask(port, value):
 
 def test_a_full_disk_at_the_start_is_one_line(started, service, env):
     process, _, lines = started(service(), env, preexec_fn=no_file_beyond(0))
-    assert process.wait(30) == 2
+    assert process.wait(60) == 2
     assert len(lines) == 1, lines
     assert lines[0].startswith("error: ")
     assert lines[0].endswith("File too large")
@@ -99,11 +99,11 @@ def test_the_run_folder_finds_a_place(started, service, env, tmp_path, case):
     folder = f"/tmp/plimsoll-{os.getuid()}/{port}"
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
     done = subprocess.run(
-        [*PLIMSOLL, "status", "--port", str(port)], env=env, check=False, capture_output=True, text=True, timeout=30
+        [*PLIMSOLL, "status", "--port", str(port)], env=env, check=False, capture_output=True, text=True, timeout=60
     )
     assert "mood" in done.stdout, done.stderr
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert not os.path.exists(folder)
 
 
@@ -153,7 +153,7 @@ def test_secrets_in_the_environment_and_in_payloads_are_told_nobody(started, ser
     assert b"400" in client.recv(65536)
     client.close()
     told = subprocess.run(
-        [*PLIMSOLL, "status", "--json"], env=env, check=True, capture_output=True, text=True, timeout=30
+        [*PLIMSOLL, "status", "--json"], env=env, check=True, capture_output=True, text=True, timeout=60
     ).stdout
     logs = Path(env["XDG_RUNTIME_DIR"]) / "plimsoll" / str(port) / "logs"
     told += "".join(log.read_text() for log in logs.iterdir())

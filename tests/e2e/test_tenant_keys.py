@@ -213,7 +213,7 @@ def how_much(door):
 
     # quota.concurrentRequests
     with ThreadPoolExecutor(4) as pool:
-        told = list(pool.map(lambda _: door.told("few", "/usual", {"sleep": 0.5}), range(4)))
+        told = list(pool.map(lambda _: door.told("few", "/usual", {"sleep": 1.5}), range(4)))
     assert sorted(told) == [OK, OK, THROTTLED, THROTTLED]
     assert door.told("few", "/usual") == OK
 
@@ -233,7 +233,7 @@ def whose_turn(door):
     def flood(who):
         client = door.client()
         while not over.is_set():
-            assert client.post("/single", {"sleep": 0.005}, door.headers[who])[0] == 200
+            assert client.post("/single", {"sleep": 0.015}, door.headers[who])[0] == 200
             counts[who] += 1
         client.close()
 
@@ -241,7 +241,7 @@ def whose_turn(door):
         floods = [pool.submit(flood, who) for who in ["heavy", "light"] * 12]
         time.sleep(1)  # who comes first may take a little more
         before = dict(counts)
-        time.sleep(2)
+        time.sleep(3)
         took = {who: counts[who] - before[who] for who in counts}
         over.set()
         for one in floods:
@@ -259,14 +259,14 @@ def overtaken(who, door):
     done, some = [], threading.Event()
 
     def wait_in_line(_):
-        assert door.ask(who, "/single", {"sleep": 0.02}, plimsoll_priority="2")[0] == 200
+        assert door.ask(who, "/single", {"sleep": 0.05}, plimsoll_priority="2")[0] == 200
         done.append(time.monotonic())
         some.set()
 
     with ThreadPoolExecutor(30) as pool:
         line = [pool.submit(wait_in_line, n) for n in range(30)]
-        some.wait(10)
-        time.sleep(0.1)  # the others have come, too
+        some.wait(30)
+        time.sleep(0.3)  # the others have come, too
         assert door.ask(who, "/single", plimsoll_priority="9")[0] == 200
         waiting = 30 - len(done)
         for one in line:
@@ -287,12 +287,12 @@ def test_keys_of_the_platform(up, tmp_path, until):
         assert (limits["gateways"], limits["shared"]) == (2, True)
 
         def let_in():
-            """Of 40 a second: in two seconds, over one connection."""
-            client, end, count = running.client(), time.monotonic() + 2, 0
-            while time.monotonic() < end:
+            """Of 40 a second, over one connection: how many in two seconds or a little more, and in how many."""
+            client, began, count = running.client(), time.monotonic(), 0
+            while time.monotonic() < began + 2:
                 count += client.post("/usual", {}, headers)[0] == 200
             client.close()
-            return count
+            return count, time.monotonic() - began
 
         whole = let_in()
         redis.kill()
@@ -300,6 +300,6 @@ def test_keys_of_the_platform(up, tmp_path, until):
         time.sleep(2)  # both have a whole burst again
         half = let_in()
         print("let in:", whole, "then", half)
-        assert 90 < whole <= 122, "a burst of 40, and 40 a second"
-        assert 50 < half <= 62, "half of both"
+        assert 90 < whole[0] <= 40 * whole[1] + 42, "a burst of 40, and 40 a second"
+        assert 50 < half[0] <= 20 * half[1] + 22, "half of both"
         assert redis.url not in running.output + running.cli("status", "--json").stdout

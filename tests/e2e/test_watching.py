@@ -132,7 +132,7 @@ def test_saves_in_quick_succession_end_with_the_last(up, service, echo, load, un
         aside.write_text(echo.replace("VERSION = 1", f"VERSION = {number}"))
         aside.rename(folder / "model.py")
         traffic.more(5)
-    until(lambda: running.post("/mood", 1)[2]["version"] == 11, within=20, message=lambda: running.output)
+    until(lambda: running.post("/mood", 1)[2]["version"] == 11, message=lambda: running.output)
     until(lambda: running.status("mood")["phase"] == "Ready")
     traffic.stop()
     assert traffic.failures == []
@@ -160,7 +160,7 @@ def test_a_deleted_model_is_told_and_the_watch_goes_on(up, service, echo, until)
     running.line(r"service\.yaml.*(UTF-8|utf-8|text)")
     text = service("mood")  # writes both anew
     (text / "model.py").write_text(echo.replace("VERSION = 1", "VERSION = 3"))
-    until(lambda: running.post("/mood", 1)[2]["version"] == 3, within=20, message=lambda: running.output)
+    until(lambda: running.post("/mood", 1)[2]["version"] == 3, message=lambda: running.output)
 
 
 def test_undoing_a_broken_save_goes_back_to_what_serves(up, service, echo):

@@ -125,12 +125,12 @@ def test_the_first_hour_from_the_wheel(request, extras, env, tmp_path):
             if "stop:" in line:
                 break
         assert any("ready in" in line for line in lines), "".join(lines)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("POST", "/mood", (tmp_path / "mood/request.json").read_bytes())
         assert connection.getresponse().status == 200
         connection.close()
         running.send_signal(signal.SIGINT)
-        assert running.wait(30) == 0
+        assert running.wait(60) == 0
     finally:
         if running.poll() is None:
             running.kill()

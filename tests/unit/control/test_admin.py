@@ -219,12 +219,23 @@ async def test_logs_and_those_that_come_while_following(site):
     assert (await site.client.get("/v1/services/mood/logs")).text.splitlines() == everything
     assert (await site.client.get("/v1/services/mood/logs?lines=1")).text.splitlines() == everything[1:]
     assert (await site.client.get("/v1/services/mood/logs?replica=other")).text == ""
+    logs, read = site.backend.logs, asyncio.Queue()
+
+    def reading(*args, **options):
+        lines = logs(*args, **options)
+        read.put_nowait(lines)
+        return lines
+
+    site.backend.logs = reading
     asked = asyncio.create_task(site.client.get("/v1/services/mood/logs?lines=1&follow=1"))
-    await asyncio.sleep(0.05)  # it has told what was there; what is written now comes by following
-    site.backend._write("mood", replica.id, "later")
-    await asyncio.sleep(0.3)
-    await site.controller.close()
-    answer = await asyncio.wait_for(asked, 5)
+    async with asyncio.timeout(30):
+        for _ in range(2):  # it has told what was there; what is written now comes by following
+            await read.get()
+        site.backend._write("mood", replica.id, "later")
+        while f"{replica.id} later" not in await read.get():
+            pass
+        await site.controller.close()
+        answer = await asked
     assert answer.text.splitlines() == [everything[1], f"{replica.id} later"]
 
 

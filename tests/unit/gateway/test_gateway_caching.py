@@ -205,11 +205,11 @@ def test_a_poison_body_that_ten_ask_at_once_ends_two_replicas(play):
 def test_who_waits_for_one_that_is_held_is_held_as_long_and_one_computes_in_the_end(play):
     async def main():
         async with GatewayHost() as host:
-            fields = {"cache": CACHE, "timeout_s": 0.2, "hold_s": 5.0}
+            fields = {"cache": CACHE, "timeout_s": 0.7, "hold_s": 10.0}
             host.serve(view("mood", **fields))
             asked = [host.asking(body=b"[7]") for _ in range(5)]
             await until(lambda: len(host.service().held) == 5)
-            await asyncio.sleep(0.3)  # beyond the timeout, which begins when there is somebody to answer
+            await asyncio.sleep(0.8)  # beyond the timeout, which begins when there is somebody to answer
             a = await host.replica("a")
             host.serve(view("mood", a, **fields))
             answers = await asyncio.gather(*asked)

@@ -140,10 +140,9 @@ def test_a_gateway_that_stood_still_expires_what_is_over_and_nothing_else(play):
             assert host.service().fleet.outliers.quiet
             stop.stop(1.1)  # what was given up at their deadlines is held against a replica for a second
             before = len(a.requests), len(b.requests)
-            for _ in range(40):
-                await host.post()
-            assert len(a.requests) > before[0]
-            assert len(b.requests) > before[1]
+            async with asyncio.timeout(20):  # on a busy machine one may have to be probed first
+                while len(a.requests) == before[0] or len(b.requests) == before[1]:
+                    await host.post()
 
     play(main())
 
@@ -171,8 +170,10 @@ def test_a_quota_gives_no_more_than_its_burst_for_the_time_that_was_lost(play):
             stop = Stop(host)
             host.serve(view("mood", await host.replica("a", ok)), tenants=[tenant(requests_per_s=3.0)])
             for _ in range(2):
+                began = monotonic()
                 answers = [await host.post(headers=KEY) for _ in range(6)]
-                assert [got.status for got in answers].count(200) in {3, 4}  # one more where this took 0.3 s
+                took = monotonic() - began  # in which it gives three a second more
+                assert 3 <= [got.status for got in answers].count(200) <= 3 + 3.0 * took
                 stop.stop(DAY_S)
 
     play(main())

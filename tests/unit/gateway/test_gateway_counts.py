@@ -211,9 +211,8 @@ def test_what_ended_is_freed_at_once(play):
                 await host.leave(client)
                 await host.quiet()
                 a.requests.clear()
-                await asyncio.sleep(0.05)  # the wheel's and the heap's last look at them
-                left = [one for one in gc.get_objects() if isinstance(one, Forwarding)]
-                assert not left
+                # The wheel and the heap look at them once more before they let them go.
+                await until(lambda: not any(isinstance(one, Forwarding) for one in gc.get_objects()))
             finally:
                 gc.enable()
 

@@ -119,23 +119,23 @@ def test_a_chain_of_services_that_hang_shares_the_time(play):
             )
             began = monotonic()
             assert (await host.post()).outcome == "degraded"
-            assert monotonic() - began < 1.2
+            assert monotonic() - began < 3  # not a second for each
             assert [len(replica.requests) for replica in replicas] == [1, 1, 1]
 
     play(main())
 
 
 def test_a_fallback_has_its_time_where_the_service_said_no_at_once(play):
-    """Shed after 5 ms of 600: the fallback may answer when 500 are over, though a silent service would have been given
+    """Shed after 5 ms of 1500: the fallback may answer when 800 are over, though a silent service would have been given
     up by then."""
 
     async def main():
         async with GatewayHost() as host:
             go = asyncio.Event()
-            _, small = await two(host, SHED, later(ok, go), timeout_s=0.6, target_s=0.4)
+            _, small = await two(host, SHED, later(ok, go), timeout_s=1.5, target_s=1.0)
             asked = host.asking(body=b"[2]")
             await small.got(1)
-            await asyncio.sleep(0.3)  # the reserve of 0.4 s begins after 0.2
+            await asyncio.sleep(0.8)  # the reserve begins after 0.75
             assert not asked.done()
             go.set()
             assert (await asked).body == b"[2]"

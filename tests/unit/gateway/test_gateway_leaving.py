@@ -2,6 +2,7 @@
 
 import asyncio
 from hashlib import sha256
+from math import inf
 
 import pytest
 from tests.support.gateway_host import GatewayHost, answer, later, loaded, ok, silent, until, view
@@ -100,7 +101,12 @@ class Twice(Stage):
             await host.post(headers=KEY)
         for replica in self.replicas:
             replica.script = silent
-        host.service().hedging._budget = RetryBudget()  # the stragglers among those may have spent its copies
+        hedging = host.service().hedging
+        hedging._budget = RetryBudget()  # the stragglers among those may have spent its copies
+        hedging._quantile.value = 0.001  # on a busy machine copies would come when both replicas are overdue already
+        for upstream in host.service().upstreams.values():
+            upstream.overdue.floor_s = 60.0
+            upstream.load.known_until = inf  # ... and its report would be older than a second
         self.before = self.sent()
 
     def sent(self):

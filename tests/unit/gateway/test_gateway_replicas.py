@@ -140,7 +140,7 @@ def test_who_leaves_the_line_frees_its_place(play):
             leaving = await host.client()
             leaving.send("POST", host.PATH, b"2")
             await until(lambda: host.door.in_flight == 2)
-            expiring = host.asking(body=b"3", headers=[("plimsoll-deadline-ms", "20")])
+            expiring = host.asking(body=b"3", headers=[("plimsoll-deadline-ms", "700")])
             await until(lambda: host.door.in_flight == 3)
             last = host.asking(body=b"4")
             await until(lambda: host.door.in_flight == 4)
@@ -160,7 +160,7 @@ def test_a_broken_connection_makes_room_for_another(play):
         async with GatewayHost(max_connections=1, grace_s=0.01) as host:
             replica = await host.replica("a", silent)
             host.serve(view("mood", replica))
-            first = host.asking(headers=[("plimsoll-deadline-ms", "20")])
+            first = host.asking(headers=[("plimsoll-deadline-ms", "300")])
             await replica.got(1)
             replica.script = ok
             second = host.asking()

@@ -15,7 +15,7 @@ def test_a_silent_replica_is_not_waited_for(play):
             began = loop.time()
             got = await host.post()
             assert (got.status, got.outcome) == (504, "expired")
-            assert 0.14 < loop.time() - began < 1.0
+            assert 0.14 < loop.time() - began < 3
             await until(lambda: replica.gone == replica.requests)  # the connection was closed: it may stop computing
             replica.requests[0].respond(200, b"", b"late")  # to nobody
             replica.script = ok
@@ -29,7 +29,7 @@ def test_a_silent_replica_gets_no_more_while_others_are_there(play):
         async with GatewayHost() as host:
             stopped, live = await host.replica("a", silent), await host.replica("b")
             host.serve(view("mood", stopped))
-            assert (await host.post(headers=[("plimsoll-deadline-ms", "20")])).outcome == "expired"
+            assert (await host.post(headers=[("plimsoll-deadline-ms", "300")])).outcome == "expired"
             host.serve(view("mood", stopped, live))
             for _ in range(30):
                 assert (await host.post()).status == 200
@@ -44,9 +44,9 @@ def test_an_answer_within_the_grace_counts(play):
             go = asyncio.Event()
             replica = await host.replica("a", later(ok, go))
             host.serve(view("mood", replica))
-            asked = host.asking(headers=[("plimsoll-deadline-ms", "10")])
+            asked = host.asking(headers=[("plimsoll-deadline-ms", "300")])
             await replica.got(1)
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.35)
             go.set()
             assert (await asked).status == 200
 

@@ -71,7 +71,7 @@ class Run:
             target = http_target(address.replace("tcp:", "http://") + "/mood", body)
             try:
                 return await run_load(
-                    target, traffic, settings or LoadSettings(timeout_s=2.0, deadline_s=0.5),
+                    target, traffic, settings or LoadSettings(timeout_s=20.0, deadline_s=20.0),
                     budget=budget or Budget(), stop=stop, watch=self.progress.append, record=record,
                 )  # fmt: skip
             finally:

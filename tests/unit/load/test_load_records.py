@@ -68,7 +68,7 @@ def against(start, target_of):
         http = HttpServer(Server(ok))
         served = await start(http)
         try:
-            return await run_load(target_of(served), even(100, 0.2), LoadSettings(timeout_s=2.0, deadline_s=0.5))
+            return await run_load(target_of(served), even(100, 0.2), LoadSettings(timeout_s=20.0, deadline_s=20.0))
         finally:
             await http.close(0.1)
 

@@ -12,7 +12,7 @@ class Slow:
     examples = [{"input": {"x": 1}}]
 
     def predict(self, batch):
-        time.sleep(0.2 * len(batch))
+        time.sleep(0.5 * len(batch))
         return [1 for _ in batch]
 """
 
@@ -64,12 +64,12 @@ def test_after_a_long_stall_it_takes_requests_again_at_once(replica):
 
 
 def test_a_request_that_would_be_late_is_refused_at_once_and_not_computed(replica):
-    host = replica(model=SLOW, spec={"budget": {"latency": {"p99": "600ms"}}, "batching": {"maxSize": 1}})
+    host = replica(model=SLOW, spec={"budget": {"latency": {"p99": "1500ms"}}, "batching": {"maxSize": 1}})
     running = [host.later({"x": 1}) for _ in range(2)]
     host.in_flight(2)
     began = time.monotonic()
     refused = host.plain({"x": 2})
-    assert time.monotonic() - began < 0.15, "not as long as the queue"
+    assert time.monotonic() - began < 0.45, "not as long as the queue"
     assert (refused.status, refused.outcome) == (503, "shed")
     assert int(refused.headers["retry-after"]) >= 1
     assert "item_ms=" in refused.headers["endpoint-load-metrics"]

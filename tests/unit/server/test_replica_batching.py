@@ -103,14 +103,14 @@ def test_varying_shapes_are_batched_by_shape(replica, tmp_path):
 
 
 def test_linger_waits_for_company(replica):
-    host = replica(spec={"batching": {"linger": "150ms"}})
+    host = replica(spec={"batching": {"linger": "700ms"}})
     host.plain({})
     began = time.monotonic()
     first = host.later({"tag": "one"})
     host.queued(1)
     second = host.later({"tag": "two"})
     assert first.result(20).status == second.result(20).status == 200
-    assert time.monotonic() - began >= 0.14
+    assert time.monotonic() - began >= 0.69
     assert [sorted(tags) for tags in host.tags()] == [["one", "two"]]
 
 
@@ -130,7 +130,7 @@ def test_expiry_is_told_while_a_batch_runs(replica):
     late = host.plain({"tag": "late"}, {"plimsoll-deadline-ms": "100"})
     took = time.monotonic() - began
     assert (late.status, late.outcome) == (504, "expired")
-    assert 0.09 <= took < 1.0, "answered when its deadline passed, not when the model was free"
+    assert 0.09 <= took < 5, "answered when its deadline passed, not when the model was free"
     assert not busy.done()
     host.release()
     assert busy.result(20).status == 200
@@ -138,7 +138,7 @@ def test_expiry_is_told_while_a_batch_runs(replica):
 
 
 def test_the_service_timeout_bounds_a_wait(replica):
-    host = replica(spec={"timeout": "120ms", "runtime": {"predictTimeout": "30s"}})
+    host = replica(spec={"timeout": "500ms", "runtime": {"predictTimeout": "30s"}})
     busy = host.hold()
     late = host.plain({"tag": "late"})
     assert (late.status, late.outcome) == (504, "expired")

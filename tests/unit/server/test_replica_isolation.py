@@ -83,7 +83,7 @@ def test_a_hang_is_a_model_error_and_the_worker_is_replaced(isolated):
     answer = hung.result(20)
     assert (answer.status, answer.outcome) == (500, "model_error")
     assert "runtime.predictTimeout of 1 s" in answer.json["error"]
-    assert 0.95 <= time.monotonic() - began < 4
+    assert 0.95 <= time.monotonic() - began < 10
     assert waiting.result(20).status == 200
     assert host.get("/v2/health/ready").status == 200
     assert host.event("unready") is None

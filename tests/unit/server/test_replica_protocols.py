@@ -328,7 +328,7 @@ def test_v1_and_plain_say_what_is_wrong(hosts):
 
 def test_untrusted_peers_set_no_marks(replica):
     """Over TCP `plimsoll-alone` and the like are a stranger's: no 102, and no way past the service's timeout."""
-    host = replica(listen="tcp", spec={"timeout": "100ms", "runtime": {"predictTimeout": "30s"}})
+    host = replica(listen="tcp", spec={"timeout": "500ms", "runtime": {"predictTimeout": "30s"}})
     with connected(host.address) as sock:
         body = b'{"tag": "a"}'
         sock.sendall(

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from plimsoll.gateway.cache import frame
@@ -117,6 +118,12 @@ class Link:
             if lookups.thens:
                 self._under_way.add(lookups)
                 lookups.task = self._start(self._fetch(lookups))
+                # Not a `finally` of its own: one that is cancelled before its first step would never come to it.
+                lookups.task.add_done_callback(partial(self._ended, lookups))
+
+    def _ended(self, lookups: _Lookups, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(lookups)
+        self._send()
 
     async def _fetch(self, lookups: _Lookups) -> None:
         try:
@@ -127,9 +134,6 @@ class Link:
             self._failed(str(error) or type(error).__name__, lookups)
         else:
             self._answer(lookups, values)
-        finally:
-            self._under_way.discard(lookups)
-            self._send()
 
     def _answer(self, lookups: _Lookups, values: list[bytes | None]) -> None:
         thens = _end(lookups)

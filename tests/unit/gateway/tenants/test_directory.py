@@ -257,7 +257,7 @@ async def known(directory, said):
     try:
         return ask(directory, bearer(said))
     except KeysPending as pending:
-        await asyncio.wait([pending.future], timeout=2)
+        await asyncio.wait([pending.future], timeout=20)
         return ask(directory, bearer(said))
 
 

@@ -194,6 +194,6 @@ def test_closing_answers_those_who_wait():
         waiting = keys.pending()
         await asyncio.sleep(0)
         keys.close()
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, 10)
 
     asyncio.run(main())

@@ -197,7 +197,7 @@ def client(settings=None):
 def run(loop_name, main):
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop if loop_name == "uvloop" else asyncio.new_event_loop)
     with runner:
-        return runner.run(asyncio.wait_for(main, 20))
+        return runner.run(asyncio.wait_for(main, 60))
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ def test_bytes_after_an_answer_are_nobodys_answer(kit, rest, together):
     async def send():
         connection.send(HEAD, b"", late)
         assert late.losses == []  # never from within send
-        await asyncio.wait_for(late.ended.wait(), 1)
+        await asyncio.wait_for(late.ended.wait(), 10)
 
     asyncio.run(send())
     assert late.answers == []

@@ -32,7 +32,7 @@ def put_file(path):
 
 
 async def until(condition):
-    """`kit.run` fails the test after 20 s."""
+    """`kit.run` fails the test after a minute."""
     while not condition():  # noqa: ASYNC110 # what is awaited has no event
         await asyncio.sleep(0.001)
 
@@ -161,7 +161,7 @@ def test_a_reader_that_stalls_is_cut(kit, loop, address):
 
     async def main():
         application = kit.Application(lambda exchange: (200, b"", b"x" * 20_000_000))
-        server = HttpServer(application, HttpSettings(write_timeout_s=0.05, sweep_s=0.01, min_bytes_per_s=10**9))
+        server = HttpServer(application, HttpSettings(write_timeout_s=0.5, sweep_s=0.01, min_bytes_per_s=10**9))
         _, writer = await connect(await server.start(address))
         writer.transport.pause_reading()
         writer.write(GET)
@@ -186,9 +186,8 @@ def test_closing_answers_what_is_in_flight(kit, loop, address):
         receiver = kit.Receiver()
         busy.send(GET, b"", receiver)
         await until(lambda: application.exchanges)
-        closing = asyncio.create_task(server.close(5))
-        await asyncio.sleep(0.01)
-        assert idle.closed
+        closing = asyncio.create_task(server.close(15))
+        await until(lambda: idle.closed)
         with pytest.raises(OSError):  # noqa: PT011 # refused or not found, by kind of socket
             await ClientConnection.connect(bound)
         application.exchanges[0].respond(200, b"", b"last")

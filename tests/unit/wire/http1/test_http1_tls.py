@@ -42,7 +42,7 @@ def files(tmp_path_factory):
 
 
 async def until(condition):
-    """`kit.run` fails the test after 20 s."""
+    """`kit.run` fails the test after a minute."""
     while not condition():  # noqa: ASYNC110 # what is awaited has no event
         await asyncio.sleep(0.001)
 
@@ -234,7 +234,7 @@ def test_tls_to_the_plain_port_is_told_so(kit, loop, files):
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00", bytes(3), b"\x16\x03\x01\x40\x00" + bytes(16384)])
 def test_half_a_handshake_is_cut(kit, loop, sent, files):
     async def main():
-        server = served(kit, kit.Application(), files.settings(handshake_timeout_s=0.05), linger_s=0.05)
+        server = served(kit, kit.Application(), files.settings(handshake_timeout_s=0.3), linger_s=0.05)
         reader, writer = await asyncio.open_connection(*_place(await server.start(ADDRESS)))
         writer.write(sent)
         await until(lambda: server.handshakes)
@@ -307,9 +307,8 @@ def test_connections_that_ended_leave_no_garbage(kit, loop, files):
                 await ask(bound, context)
             await until(lambda: not server.connections)
             application.exchanges.clear()
-            await asyncio.sleep(0.01)
-            left = [one for one in gc.get_objects() if type(one).__name__ in ("TlsConnection", "ServerConnection")]
-            assert left == []
+            kinds = ("TlsConnection", "ServerConnection")
+            await until(lambda: not any(type(one).__name__ in kinds for one in gc.get_objects()))
         finally:
             gc.enable()
         await server.close(0)
@@ -396,7 +395,7 @@ def test_a_slow_reader_is_bounded_and_cut(kit, loop, files):
     async def main():
         application = kit.Application(lambda exchange: (200, b"", b"x" * 1_000_000))
         server = served(
-            kit, application, files.settings(), write_timeout_s=0.1, sweep_s=0.01, min_bytes_per_s=10**9,
+            kit, application, files.settings(), write_timeout_s=0.5, sweep_s=0.01, min_bytes_per_s=10**9,
             pipeline_depth=4,
         )  # fmt: skip
         client = await TlsClient(client_context(files.ca.cert)).connect(await server.start(ADDRESS))

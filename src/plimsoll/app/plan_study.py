@@ -236,7 +236,7 @@ def _planned(subject: Subject, trace: Trace, options: PlanOptions, nodes: Sequen
         start_replicas=_start_replicas(demand, bounds.least, bounds.most, 0.0),
         linger_s=subject.linger_s,
         hold_s=subject.hold_s,
-        needs=dict(subject.needs or {"replicas": 1.0}),
+        needs=dict(subject.needs or {"cpu": 1.0, "replicas": 1.0}),
         priority=subject.priority,
         spares=subject.spares,
         queue_cap=options.queue_cap,

@@ -3,10 +3,12 @@
 The live replica has one; this is for servers with more, and for the closed forms of M/M/c and M/D/c.
 """
 
+from math import inf
+
 from plimsoll.core.outcome import Outcome
 from plimsoll.core.request import Request
 from plimsoll.core.scaling import ReplicaState
-from plimsoll.sim.replica import ALL, SAMPLED, Replica
+from plimsoll.sim.replica import ALL, LINE_EVERY_S, SAMPLED, Replica
 
 
 class _Batch:
@@ -22,12 +24,13 @@ class _Batch:
 class Pool(Replica):
     """`running` stays empty: what runs is in `_batches`. It can't be frozen."""
 
-    __slots__ = ("_batches", "workers")
+    __slots__ = ("_batches", "_newest", "workers")
 
     def begin(self, workers: int) -> None:
         """Before anything else."""
         self.workers = workers
         self._batches: dict[_Batch, None] = {}
+        self._newest = _Batch(self, [], -inf, 0.0)
 
     @property
     def in_flight(self) -> int:
@@ -43,10 +46,16 @@ class Pool(Replica):
         return min(abs(batch.predicted_s - (now - batch.begun)) for batch in self._batches)
 
     def offer(self, request: Request, now: float) -> bool:
+        queue, newest = self.queue, self._newest
         free = len(self._batches) < self.workers
-        if not self.admits(request, now, 0.0 if free else self.rest_s(now)):
+        # Of those that run none is free later than the first of them: any one tells the most that may be left.
+        most_s = 0.0 if free else abs(newest.predicted_s - (now - newest.begun))
+        room_s = self.room_s if request.context is None else -inf
+        if (queue.size >= self._most or queue.at_most(most_s, self.estimate) > room_s) and not self.admits(
+            request, now, 0.0 if free else self.rest_s(now)
+        ):
             return False
-        self.queue.push(request, now)
+        queue.push(request, now)
         if free:
             self.poll(now)
         return True
@@ -65,8 +74,9 @@ class Pool(Replica):
                     self._owner.at(poll.wake_at, self.on_wake)
                 return
             size = len(poll.batch)
-            batch = _Batch(self, poll.batch, now, estimate.predict(size) + queue.plan.between_s)
+            batch = _Batch(self, poll.batch, now, estimate.a_s + estimate.c_s * size + queue.plan.between_s)
             self._batches[batch] = None
+            self._newest = batch
             self._owner.at(now + self._takes(size), batch.done)
 
     def finished(self, batch: _Batch, now: float) -> None:
@@ -80,7 +90,9 @@ class Pool(Replica):
         self.queue.ran(seconds, batch.predicted_s)
         self.busy_s += seconds
         self.items += size
-        self.say(now)
+        if now >= self.line_due:
+            self.line_due = now + LINE_EVERY_S
+            self.say(now)
         self._owner.answered(self, batch.requests, now)
         if self.queue.size:
             self.poll(now)

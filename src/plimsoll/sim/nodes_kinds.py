@@ -11,6 +11,7 @@ from math import ceil, exp, isinf, isnan, log
 import numpy as np
 
 from plimsoll.core.errors import UserError
+from plimsoll.core.units import format_bytes
 from plimsoll.sim.draws import generator
 from plimsoll.sim.scenario import NodeClass, Service
 
@@ -110,13 +111,23 @@ class Sizes:
         return max((need / most for need, most in zip(self.needs[service], largest, strict=True) if most), default=0.0)
 
     def _too_large(self, service: Service, classes: Sequence[NodeClass]) -> str:
-        needs = ", ".join(
-            f"{name} {service.needs[name]:g}" for name in sorted(service.needs) if service.needs[name] > 0
-        )
-        there = "; ".join(_described(one, self.resources) for one in classes)
+        """Names what each class lacks, and no more."""
+        need = service.needs
+        lacking = [
+            [name for name in self.resources if one.capacity.get(name, 0.0) < need.get(name, 0.0)] for one in classes
+        ]
+        needs = sorted({name for names in lacking for name in names})
+        there = [
+            "none may be had"
+            if one.most == 0
+            else ", ".join(_amount(name, one.capacity.get(name, 0.0)) for name in names)
+            for one, names in zip(classes, lacking, strict=True)
+        ]
         return (
-            f"service {service.name}: a replica needs {needs}, and no node class has room for one ({there}); "
-            "lower the replica's requests, or add a larger node class"
+            f"service {service.name}: no node class has room for a replica, which needs "
+            f"{', '.join(_amount(name, need[name]) for name in needs) or 'a node'} "
+            f"({'; '.join(f'{one.name}: {what}' for one, what in zip(classes, there, strict=True))}); "
+            "lower its requests, or add a larger node class"
         )
 
 
@@ -202,10 +213,8 @@ def _share(amount: float, capacity: float | None) -> float:
     return min(1.0, amount / capacity) if capacity else 0.0
 
 
-def _described(one: NodeClass, resources: Sequence[str]) -> str:
-    if one.most == 0:
-        return f"{one.name}: none may be had"
-    return f"{one.name}: " + ", ".join(f"{name} {one.capacity.get(name, 0.0):g}" for name in resources)
+def _amount(resource: str, amount: float) -> str:
+    return f"{resource} {format_bytes(amount) if resource == 'memory' else f'{amount:g}'}"
 
 
 def _check(classes: Sequence[NodeClass]) -> None:

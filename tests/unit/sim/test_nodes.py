@@ -436,7 +436,11 @@ def test_amounts_add_up_exactly():
 @pytest.mark.parametrize(
     ("classes", "text"),
     [
-        ([FOUR], "service big: a replica needs cpu 8, gpu 1, and no node class has room for one (four: cpu 4, gpu 0)"),
+        (
+            [FOUR, NodeClass("nine", {"cpu": 9.0})],
+            "service big: no node class has room for a replica, which needs cpu 8, gpu 1 "
+            "(four: cpu 4, gpu 0; nine: gpu 0); lower its requests, or add a larger node class",
+        ),
         ([NodeClass("none", {"cpu": 9.0, "gpu": 1.0}, most=0)], "none: none may be had"),
         ([FOUR, FOUR], "two of that name"),
         ([NodeClass("n", {"cpu": 9.0}, least=3, most=2)], "node class n: at most 2 nodes and at least 3"),

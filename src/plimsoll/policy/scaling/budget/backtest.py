@@ -1,6 +1,7 @@
 """Which headroom this traffic needs: every candidate lives through the recent past, and the cheapest sound one wins.
 
-A candidate is a quantile of the forecast, a share added to it, and how long a count is kept after it was needed. Each
+A candidate is a quantile of the forecast, a share added to it, and how long a count is kept after it was needed; or a
+quantile of what came in the last hour, for traffic whose bursts no forecast sees but an hour's memory does. Each
 runs along with the traffic in a fluid model of its own: what it would have wanted, what would have been ready a lead
 time later, which requests that would have cost. Costs and misses fade over an hour and a half. The best is the one with
 the least replica-time plus the price of its misses.
@@ -17,6 +18,9 @@ from plimsoll.policy.scaling.budget.tail import Tail
 Floats = NDArray[np.float64]
 
 KEEP_S = (5.0, 15.0, 30.0)
+PAST_QUANTILES = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0)
+_PAST = 3600  # looks of which those are
+_PAST_EVERY = 16  # looks between two sortings of them: 200 us
 _MEMORY_S = 5400.0
 _PRIOR_S = 120.0  # of traffic: what is believed before anything was seen
 _PRIOR_MISS = 0.03  # of it, for each 1.0 of quantile below
@@ -25,34 +29,49 @@ _PRIOR_AT = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
+    """`past`: the quantile is of the last hour's rates, not of the forecast."""
+
     quantile: float
-    more: float
-    keep_s: float
+    more: float = 0.0
+    keep_s: float = 0.0
+    past: bool = False
 
     def __str__(self) -> str:
         more = f" + {self.more:.0%}" if self.more else ""
+        if self.past:
+            return f"q{self.quantile * 100:g} of the last hour{more}"
         return f"q{self.quantile * 100:g}{more}, kept {self.keep_s:g} s"
 
 
 class Backtest:
     """`lead_steps`: looks until what is wanted is ready. `price`: of a share of 1 missed, in shares of the cost of what
-    the traffic needs. One look costs some 40 us for 42 candidates."""
+    the traffic needs. One look costs some 50 us for 50 candidates."""
 
-    __slots__ = ("_cost", "_factors", "_fade", "_kept", "_missed", "_need_at", "_needs", "_price", "_ready", "_step",
-                 "_traffic", "_wanted", "_wanted_at", "candidates", "lead_steps", "quantiles", "wants")  # fmt: skip
+    __slots__ = ("_cost", "_factors", "_fade", "_kept", "_median", "_missed", "_need_at", "_needs", "_past",
+                 "_past_needs", "_price", "_ready", "_step", "_traffic", "_wanted", "_wanted_at", "candidates",
+                 "lead_steps", "quantiles", "wants")  # fmt: skip
 
     def __init__(
-        self, quantiles: tuple[float, ...], more: tuple[float, ...], lead_steps: int, price: float, step_s: float = 1.0
+        self,
+        quantiles: tuple[float, ...],
+        more: tuple[float, ...],
+        lead_steps: int,
+        price: float,
+        step_s: float = 1.0,
     ) -> None:
         self.lead_steps, self._price, self.quantiles = lead_steps, price, quantiles
         kept = [max(1, round(keep / step_s)) for keep in KEEP_S]
         self.candidates = tuple(
             Candidate(quantile, share, keep) for keep in KEEP_S for quantile in quantiles for share in more
-        )
+        ) + tuple(Candidate(quantile, more[0], past=True) for quantile in PAST_QUANTILES)
         each = len(quantiles) * len(more)
         self._factors = np.array([1.0 + share for share in more])
         self._kept = kept
+        middle = min(range(len(quantiles)), key=lambda at: abs(quantiles[at] - 0.5))
+        self._median = middle * len(more)
         self._needs = np.zeros((max(kept) + 1, each))
+        self._past = np.zeros(_PAST)  # a ring of rates
+        self._past_needs = np.ones(len(PAST_QUANTILES))
         self._wanted = np.zeros((lead_steps + 1, len(self.candidates)))
         self._need_at = self._wanted_at = self._step = 0
         self._cost = np.zeros(len(self.candidates))
@@ -67,12 +86,16 @@ class Backtest:
         needs = tail.needed_each(np.outer(rates, self._factors).ravel())
         if not self._step:
             self._needs[:] = needs
-            self._wanted[:] = np.tile(needs, len(KEEP_S))
+            self._wanted[:] = np.concatenate([np.tile(needs, len(KEEP_S)), np.full(len(PAST_QUANTILES), needs[-1])])
             self._traffic = _PRIOR_S * max(rate, 1.0)
             self._cost[:] = _PRIOR_S * max(rate, 1.0) / tail.per_replica
             lacking = [max(0.0, _PRIOR_AT - candidate.quantile) for candidate in self.candidates]
             self._missed[:] = _PRIOR_MISS * self._traffic * np.array(lacking)
+        self._past[self._step % _PAST] = rate
         self._step += 1
+        if self._step % _PAST_EVERY == 0 or self._step < _PAST_EVERY:
+            past = np.quantile(self._past[: self._step], PAST_QUANTILES)
+            self._past_needs = tail.needed_each(past * self._factors[0])
         fade = self._fade
         ready = self._ready = self._wanted.min(axis=0)
         last = self._wanted[self._wanted_at - 1]
@@ -80,7 +103,8 @@ class Backtest:
         self._missed = self._missed * fade + np.maximum(rate - ready * tail.per_replica, 0.0)
         self._traffic = self._traffic * fade + rate
         self._needs[self._need_at] = needs
-        wants = np.concatenate([self._worst(keep) for keep in self._kept])
+        worst = [self._worst(keep) for keep in self._kept]
+        wants = np.concatenate([*worst, np.maximum(self._past_needs, worst[0][self._median])])  # a memory sees no ramp
         self._need_at = (self._need_at + 1) % len(self._needs)
         self._wanted[self._wanted_at] = wants
         self._wanted_at = (self._wanted_at + 1) % len(self._wanted)

@@ -19,14 +19,15 @@ _BURST_MEMORY_S = 60.0
 _MOST_BURST = 64.0
 _GONE_S = 10.0  # a gap in the looks beyond which nothing is learned from it
 _FAILED_STARTS = 3
-_SLOW_STEP, _QUICK_STEP = 0.002, 0.02  # of the capacity, a second
+_SLOW_STEP, _QUICK_STEP = 0.0005, 0.02  # of the capacity, a second
+_USUAL_LATE = 0.02  # of what came
+_SURE_S = 5.0  # of misses in a row: fewer are a backlog's, or chance
 _LEAST_EFFICIENCY = 0.4
 _RIPPLE, _SMOOTHED_S = 4.0, 6.0
 _MOST_RATE = 1e12
 _MOST_STEPS = 3600  # of a lead time: what one candidate remembers
 _PER_HOUR_S = 3600.0
 _SUSTAINED_S = 30.0
-_SURE = 0.9  # of the capacity: below it misses aren't the load's doing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class BudgetSettings:
     price_per_lead_s: float = 1.0
     most_price: float = 80.0
     free_lead_s: float = 10.0
-    margin_per_lead_s: float = 0.008
-    most_margin: float = 0.5
+    margin_per_lead_s: float = 0.015
+    most_margin: float = 0.75
 
 
 class BudgetScaling:
@@ -57,6 +58,7 @@ class BudgetScaling:
         self._lead_s = 0.0
         self._burst = 1.0
         self._efficiency = 1.0
+        self._surprised_s = 0.0
         self._idle_s: float | None = None  # seen without a request; None: nothing was seen yet
         self._before: float | None = None
         self._level = 0.0  # requests a second over the last hour
@@ -133,7 +135,8 @@ class BudgetScaling:
 
     def _learn_efficiency(self, seen: Observation, tail: Tail) -> None:
         """Misses at a load that the replicas should carry say that they carry less than was learned: a neighbour on
-        the machine, a model whose time depends on its inputs. The belief falls in seconds and comes back in minutes."""
+        the machine, a model whose time depends on its inputs. The belief falls in seconds and comes back in minutes, since trying
+        again is paid in misses."""
         speeds = {kind.name: kind.speed for kind in seen.kinds}
         ready = [replica for replica in seen.replicas if replica.state is ReplicaState.READY]
         arrived = seen.arrived or 0
@@ -143,10 +146,14 @@ class BudgetScaling:
         settled = len(ready) >= seen.wanted and all(
             replica.ready_at is None or seen.now - replica.ready_at > _SETTLE_S for replica in seen.replicas
         )
-        if settled and seen.late > 0.02 * arrived + 2.0 and rate < _SURE * self._efficiency * tail.takes(capacity):
-            self._efficiency = max(_LEAST_EFFICIENCY, self._efficiency - _QUICK_STEP)
-        elif self._efficiency < 1.0:
-            self._efficiency = min(1.0, self._efficiency + _SLOW_STEP)
+        surprising = settled and seen.late > _USUAL_LATE * arrived + 2.0
+        if not surprising or rate >= self._efficiency * tail.takes(capacity):
+            self._surprised_s = 0.0
+            self._efficiency = min(1.0, self._efficiency + _SLOW_STEP * seen.over_s)
+            return
+        self._surprised_s += seen.over_s
+        if self._surprised_s > _SURE_S:
+            self._efficiency = max(_LEAST_EFFICIENCY, self._efficiency - _QUICK_STEP * min(seen.over_s, _SURE_S))
 
     def _forecast(self, seen: Observation, tail: Tail) -> tuple[int, float, str]:
         """Replicas for the forecast at the headroom that the backtest finds; the rate that they are for."""
@@ -164,9 +171,10 @@ class BudgetScaling:
         backtest.look((seen.arrived or 0) / seen.over_s, rates, tail)
         best = backtest.best(tail)
         candidate = backtest.candidates[best]
-        at = quantiles.index(candidate.quantile)
-        wanted = backtest.wants[best]
-        return int(min(wanted, 1e9)), float(rates[at]) * (1.0 + candidate.more), str(candidate)
+        wanted = int(min(backtest.wants[best], 1e9))
+        if candidate.past:
+            return wanted, tail.takes(wanted), str(candidate)
+        return wanted, float(rates[quantiles.index(candidate.quantile)]) * (1.0 + candidate.more), str(candidate)
 
     def _made(self, seen: Observation, quantiles: tuple[float, ...], lead_s: float) -> Backtest:
         settings, step_s = self.settings, min(max(seen.over_s, 0.1), 60.0)

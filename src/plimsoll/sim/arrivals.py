@@ -1,11 +1,14 @@
 """One service's arrivals as the world takes them: chunks of times, on its clock, and what came by when."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from plimsoll.sim.scenario import Traffic
 from plimsoll.sim.traffic import chunks
 
+_TENTHS_PER_S, _TENTHS_LEAST = 10.0, 5
 _MOST = 8192  # at once: more would leave the processor's cache
 
 Times = NDArray[np.float64]
@@ -52,16 +55,32 @@ class Arrivals:
         self._fill()
         return taken
 
-    def came(self, now: float, base: float) -> tuple[int, float]:
-        """Of those taken: how many came before `now` and were not told yet, and the sum of their times less `base`."""
+    def came(self, now: float, since: float) -> "Came":
+        """Of those taken: what came before `now` and was not told yet; none of it came before `since`."""
         count, total = 0, 0.0
-        left: list[Times] = []
+        parts, left = [], []
         for times in self._taken:
             before = int(np.searchsorted(times, now))
             if before:
+                after = times[:before] - since
                 count += before
-                total += float((times[:before] - base).sum())
+                total += float(after.sum())
+                parts.append((after * _TENTHS_PER_S).astype(np.int64))
             if before < len(times):
                 left.append(times[before:])
         self._taken = left
-        return count, total
+        tenths = round((now - since) * _TENTHS_PER_S)
+        if tenths < _TENTHS_LEAST or not count:
+            return Came(count, total, None)
+        counts = np.bincount(np.minimum(np.concatenate(parts), tenths - 1), minlength=tenths)
+        mean = count / tenths
+        return Came(count, total, float(((counts - mean) ** 2).sum()) / (tenths - 1) / mean)
+
+
+class Came(NamedTuple):
+    """`after_s`: the sum of their times since the last look. `dispersion`: variance over mean of the counts of a tenth
+    of a second; None: too little to tell."""
+
+    count: int
+    after_s: float
+    dispersion: float | None

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from plimsoll.core.request import Request
 from plimsoll.core.scaling import ReplicaState
+from plimsoll.insight.lead_time import LeadTimes
 from plimsoll.policy.admission import GateSettings
 from plimsoll.policy.batching import BatchSettings
 from plimsoll.policy.restart.backoff import Backoff
@@ -34,8 +35,8 @@ class Clock(Protocol):
 
 
 class Crew:
-    """`failing_until`: until then no start succeeds. `failed`: starts in a row that did not. `replica_s`, `spare_s` of
-    those that are gone."""
+    """`failing_until`: until then no start succeeds. `leads`: how long starts took. `replica_s`, `spare_s`: of those
+    that are gone."""
 
     def __init__(self, index: int, service: Service, gateway: Gateway, clock: Clock, room: Room, seed: int) -> None:
         self.index, self.service, self.gateway = index, service, gateway
@@ -43,7 +44,8 @@ class Crew:
         self.replicas: dict[str, Replica] = {}  # in the order they were asked for
         self.wanted = self.spares = 0
         self.failing_until = float("-inf")
-        self.failed = 0
+        profile = service.profile
+        self.leads = LeadTimes(profile.cold_s, profile.cold_s if profile.cold_p90_s is None else profile.cold_p90_s)
         self.replica_s = self.spare_s = 0.0
         self.batches = self.items = 0
         self._backoff = Backoff()
@@ -152,20 +154,26 @@ class Crew:
         if replica is None:
             return
         replica.started_at = now
+        self._begin(replica, now)
+
+    def _begin(self, replica: Replica, now: float) -> None:
+        if replica.seen.state is _FAILED:
+            replica.seen.asked_at = now  # a new life
         replica.seen.state = _STARTING
+        replica.began_at = now
         self._clock.at(now + self._start_s(), lambda then: self._started(replica, then))
 
     def _started(self, replica: Replica, now: float) -> None:
         if self.replicas.get(replica.name) is not replica or replica.seen.state is not _STARTING:
             return
         if now < self.failing_until:
-            self.failed += 1
+            self.leads.failed("")
             replica.seen.state = _FAILED
             delay_s = self._backoff.next(now)
             self._retry_at = now + delay_s
             self._clock.at(self._retry_at, lambda then: self._again(replica, then))
             return
-        self.failed = 0
+        self.leads.ready("", now - replica.began_at)
         self._retry_at = None
         self._backoff.reset()
         self._serve(replica, now)
@@ -174,8 +182,7 @@ class Crew:
 
     def _again(self, replica: Replica, now: float) -> None:
         if self.replicas.get(replica.name) is replica and replica.seen.state is _FAILED:
-            replica.seen.state = _STARTING
-            self._clock.at(now + self._start_s(), lambda then: self._started(replica, then))
+            self._begin(replica, now)
 
     def _serve(self, replica: Replica, now: float) -> None:
         replica.warm_up(now)

@@ -16,8 +16,8 @@ from plimsoll.policy.admission import AdmissionGate, GateSettings
 from plimsoll.policy.batching import BatchQueue, BatchSettings
 from plimsoll.policy.routing import Overdue, Reach, ReplicaLoad
 
-# Of the first batches each teaches the service time, later one in 16: what they say stays the same, and learning from one
-# takes 7 to 10 us, as much as two requests.
+# Of the first batches each teaches the service time, later one in 16: what they say stays the same, and learning from
+# one takes 7 to 10 us, as much as two requests.
 ALL, SAMPLED = 128, 15
 LINE_EVERY_S = 0.001  # as in server.replica: what a replica says of its load is renewed with a batch, not more often
 
@@ -35,13 +35,13 @@ class Owner(Protocol):
 
 
 class Replica:
-    """`seen`: what the scaler sees of it. `started_at`: since when it costs; None: it waits for room. `wait_s`,
-    `item_s`: what it last said of its load."""
+    """`seen`: what the scaler sees of it. `started_at`: since when it costs; None: it waits for room. `began_at`: the
+    last time that it was started. `wait_s`, `item_s`: what it last said of its load."""
 
     limit = None
 
     __slots__ = (
-        "_budget_s", "_most", "_owner", "_takes", "batches", "begun", "busy_s", "estimate", "finish_at",
+        "_budget_s", "_most", "_owner", "_takes", "batches", "began_at", "begun", "busy_s", "estimate", "finish_at",
         "frozen_until", "gate", "item_s", "items", "learned", "line_due", "load", "name", "overdue", "predicted_s",
         "queue", "reach", "room_s", "running", "seen", "spare_since", "started_at", "wait_s", "waking",
     )  # fmt: skip
@@ -60,6 +60,7 @@ class Replica:
         self.seen = ScaledReplica(name, ReplicaState.PENDING, now)
         self.started_at: float | None = None
         self.spare_since: float | None = None
+        self.began_at = now
         self.load, self.reach = ReplicaLoad(), Reach()
         self.overdue: Overdue[Request] = Overdue()
         self.queue, self.gate = BatchQueue(settings), AdmissionGate(gate)

@@ -1,10 +1,12 @@
 """Once a second: what is seen of a service, what its scaling policy says to it, and what was counted."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from plimsoll.core.scaling import Decision, Forecast, LeadTime, Observation, ReplicaState, ScaledReplica, ScalingPolicy
 from plimsoll.core.service_time import ServiceTime
+from plimsoll.sim.arrivals import Came
 from plimsoll.sim.crew import Crew
 from plimsoll.sim.gateway import Gateway
 from plimsoll.sim.measure import Measure
@@ -13,6 +15,7 @@ from plimsoll.sim.room import Room
 from plimsoll.sim.scenario import Service
 
 TICK_S = 1.0
+_SAMPLES_MOST = 1000  # what one replica's word weighs at most against another's
 _READY = ReplicaState.READY
 
 
@@ -23,8 +26,7 @@ class Learning(Forecast, Protocol):
 
 
 class Station:
-    """One service in the world: its gateway, its replicas, its policy. `came(until)`: how many requests came since the
-    last call, and the sum of their times less `base`, which the world's traffic knows."""
+    """One service in the world: its gateway, its replicas, its policy. `since`: of the last look."""
 
     def __init__(
         self,
@@ -42,7 +44,7 @@ class Station:
         self.blind_until = float("-inf")  # metrics do not arrive
         self.acts: list[Act] = []
         self._prior = service.profile.service_time
-        self.since = 0.0  # of the last look
+        self.since = 0.0
         self._inside = 0
         self._spent = (0.0, 0.0)
         self._busy: dict[str, float] = {}
@@ -52,19 +54,18 @@ class Station:
         self.since = self.gateway.base = now
         self.crew.begin(bounds.least if count is None else count, now)
 
-    def observe(self, now: float, arrived: int, arrived_at_s: float) -> Observation:
-        """`arrived_at_s`: the sum of their times, each less that of the last look."""
-        gateway, crew = self.gateway, self.crew
+    def observe(self, now: float, came: Came) -> Observation:
+        gateway, crew, arrived = self.gateway, self.crew, came.count
         over_s = max(now - self.since, 1e-9)
         self.offered += arrived
         late = self.measure.pour() + gateway.late
         inside = self.offered - gateway.outside
         # The integral of those inside over the second, from when each came and went.
-        spent = self._inside * over_s + (arrived * over_s - arrived_at_s)
+        spent = self._inside * over_s + (arrived * over_s - came.after_s)
         spent -= (self.offered - inside - (self.offered - arrived - self._inside)) * over_s - gateway.ended_at_s
         gateway.late, gateway.ended_at_s, gateway.base = 0, 0.0, now
         self._inside, self.since = inside, now
-        gateway.retries.record_request(now)
+        gateway.retries.record_request(now, arrived)
         blind = now < self.blind_until
         if not blind:
             self.forecast.observe(now, arrived, over_s)
@@ -74,7 +75,7 @@ class Station:
         return Observation(
             now=now,
             arrived=None if blind else arrived,
-            over_s=over_s,
+            over_s=0.0 if blind else over_s,
             replicas=replicas,
             wanted=crew.wanted,
             service_time=self._service_time(),
@@ -84,6 +85,7 @@ class Station:
             in_flight=inside - held,
             late=late,
             concurrency=max(spent, 0.0) / over_s,
+            dispersion=came.dispersion,
             spare_slots=self._room.spare_slots(crew.index),
         )
 
@@ -127,24 +129,23 @@ class Station:
         )
 
     def _service_time(self) -> ServiceTime:
-        """As the replicas learned it; that of the one which knows most."""
-        best = self._prior
-        most = 0
-        for replica in self.gateway.fleet.ready:
-            if replica.batches > most:
-                most, best = replica.batches, replica.learned.estimate
-        return best
+        """The mean of what the replicas learned, weighted by how many batches taught each, as the controller does."""
+        found = [replica.estimate for replica in self.crew.replicas.values() if replica.estimate.samples]
+        if not found:
+            return self._prior
+        weights = [min(one.samples, _SAMPLES_MOST) for one in found]
+        pairs, whole = list(zip(found, weights, strict=True)), sum(weights)
+        return ServiceTime(
+            sum(one.a_s * weight for one, weight in pairs) / whole,
+            sum(one.c_s * weight for one, weight in pairs) / whole,
+            sum(one.sd_s * weight for one, weight in pairs) / whole,
+            sum(one.samples for one in found),
+        )
 
     def _lead(self) -> LeadTime:
-        profile = self.service.profile
+        start = self.crew.leads.estimate()
         node_s, node_p90_s = self._room.lead(self.crew.index)
-        return LeadTime(
-            profile.cold_s,
-            profile.cold_s if profile.cold_p90_s is None else profile.cold_p90_s,
-            node_s,
-            node_p90_s,
-            self.crew.failed,
-        )
+        return replace(start, node_s=node_s, node_p90_s=node_p90_s)
 
     def _replicas(self, over_s: float, now: float, *, blind: bool) -> Sequence[ScaledReplica]:
         profile, busy = self.service.profile, self._busy

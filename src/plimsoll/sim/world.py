@@ -150,7 +150,7 @@ class World:
     def _look(self, now: float) -> list[Observation]:
         self.now = now
         pairs = zip(self.stations, self._traffic, strict=True)
-        return [station.observe(now, *traffic.came(now, station.since)) for station, traffic in pairs]
+        return [station.observe(now, traffic.came(now, station.since)) for station, traffic in pairs]
 
     def _tick(self, now: float) -> None:
         seen = self._look(now)

@@ -25,12 +25,12 @@ class RetryBudget:
         self._newest = 0
         self._end: float | None = None
 
-    def record_request(self, now: float) -> None:
+    def record_request(self, now: float, count: int = 1) -> None:
         end = self._end
         if end is None or now >= end:
             self._turn(now)
-        self._requests[self._newest] += 1
-        self.requests += 1
+        self._requests[self._newest] += count
+        self.requests += count
 
     def try_spend(self, now: float) -> bool:
         """True where one more retry is within the budget; it is then spent."""

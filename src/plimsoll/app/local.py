@@ -39,14 +39,14 @@ def local_backend(run_dir: Path, spawner: ForkSpawner | ExecSpawner) -> LocalBac
     return LocalBackend(run_dir, entry=REPLICA, spawner=ReplicaSpawner(spawner))
 
 
-OWN_CORES = 1.0  # gateway, controller and whatever else this machine does
+_OWN_CORE_FROM = 4  # cores: from here on one is left to the gateway, the controller and whatever else runs
 OWN_MEMORY = 256 * 2**20
 
 
 def machine_room(cores: float | None) -> RoomReader:
-    """What replicas may have here. `cores` None: all but one of this machine's, and at least one."""
+    """What replicas may have here. `cores` None: all of this machine's, but for one where there are four or more."""
     here = float(len(processes.available_cores()) or os.cpu_count() or 1)
-    given = max(1.0, here - OWN_CORES) if cores is None else cores
+    given = here - (here >= _OWN_CORE_FROM) if cores is None else cores
     return lambda: Room(given, max(0, processes.free_memory() - OWN_MEMORY))
 
 

@@ -52,7 +52,7 @@ AUTHORIZE = '-H "authorization: Bearer $KEY"'  # as one types it: the key itself
 class UpOptions:
     """`port` 0: any free one. `admin_port` None: the gateway's plus 10. `start_method`: fork or spawn. `host`, `tls`
     and `audit` (a folder for the audit logs) are the gateways'; everything else stays on loopback. `secrets` None: the
-    folder of that name beside each service file. `cores`: that scaling may give to replicas; None: all but one.
+    folder of that name beside each service file. `cores`: that scaling may give to replicas; None: see `local`.
     `record`: a folder for what scalers saw and decided."""
 
     paths: tuple[Path, ...] = ()

@@ -87,7 +87,7 @@ _UpCores = Annotated[
         "--cores",
         min=0.1,
         metavar="N",
-        help="Cores that scaling may give to replicas. [default: this machine's less one]",
+        help="Cores that scaling may give to replicas. [default: this machine's, less one of four or more]",
         show_default=False,
     ),
 ]

@@ -185,7 +185,7 @@ def _advice(study: Study, rows: Sequence[Row], tried: Sequence[Tried], done: Don
         result = _of(done.results[own_key], one.name) if own_key in done.results else None
         price = one.service.bounds.price_per_hour or None
         money = replace(study.money, replica_hour=price)
-        told = concluded(own, mine, tried, result, one.subject.goals, one.demand, money)
+        told = concluded(one.service, own, mine, tried, result, one.subject.goals, one.demand, money)
         # Of several services one policy decides: what is cheapest is said of them together.
         found += [word for word in told if not together or word.kind not in {"cheapest", "broken", "easy"}]
     return found

@@ -97,7 +97,8 @@ def _simulated(study: "Study", console: Console) -> "Report":
     for line in study.facts:
         console.line(f"  {line}", "dim")
     for one in study.early:
-        console.line(f"  {console.paint(one.kind, 'yellow')}: {one.text}")
+        name = f"{one.service}: " if len(study.planned) > 1 else ""
+        console.line(f"  {console.paint(one.kind, 'yellow')}: {name}{one.text}")
     expected = work.estimate(study)
     console.line(f"  {_expected(expected, study)}", "dim")
     if expected.long:

@@ -7,9 +7,10 @@ from math import ceil
 
 import numpy as np
 
-from plimsoll.sim.foreseen import Demand
-from plimsoll.sim.report import LATE_ALLOWED, Advice, Goals, Money, Row, price, share
+from plimsoll.sim.foreseen import Demand, surges
+from plimsoll.sim.report import LATE_ALLOWED, Advice, Goals, Money, Row, amount, price, share
 from plimsoll.sim.result import ServiceResult
+from plimsoll.sim.scenario import Service
 
 _CONCENTRATED = 0.5  # the share of all misses that makes an hour worth naming
 _SPAN = 1 / 24  # of the whole trace, where it is longer than a day is an hour
@@ -28,6 +29,7 @@ class Tried:
 
 
 def concluded(
+    service: Service,
     own: Row | None,
     rows: Sequence[Row],
     tried: Sequence[Tried],
@@ -39,6 +41,8 @@ def concluded(
     """`rows`: of one service, the oracle's too; `own`: under the file's own policy, with `result` its timelines."""
     found = [*cheapest(own, rows, money)]
     if own is not None and goals.p99_s is not None:
+        if own.missed_share > LATE_ALLOWED and demand.lost_share(service.bounds.most) <= LATE_ALLOWED:
+            found += surges(service, demand, money)
         found += pays(own, tried, money)
         if result is not None:
             found += hours(result, demand, money)
@@ -58,7 +62,7 @@ def cheapest(own: Row | None, rows: Sequence[Row], money: Money) -> list[Advice]
         return []
     service = run[0].service
     if not kept:
-        best = min(run, key=lambda row: (len(row.broken), row.missed_share))
+        best = min(run, key=lambda row: row.missed_share)
         why = "; ".join(best.broken[:_NAMED])
         rest = f"; and {len(best.broken) - _NAMED} more" if len(best.broken) > _NAMED else ""
         text = f"none of these policies keeps the budget; nearest is {best.name}: {why}{rest}"
@@ -186,7 +190,7 @@ def changes(own: Row, least: int, most: int, spares: int | None, enough: int) ->
 
 
 def _worth(row: Row, money: Money) -> str:
-    return f"{row.replica_hours:,.3g} replica-hours" if row.cost is None else price(row.cost, money.currency)
+    return f"{amount(row.replica_hours)} replica-hours" if row.cost is None else price(row.cost, money.currency)
 
 
 def _difference(row: Row, own: Row, money: Money) -> str:

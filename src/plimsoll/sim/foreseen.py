@@ -1,9 +1,10 @@
-"""What can be known of a plan before anything is simulated: budgets that no number of replicas keeps, and why.
+"""What traffic, profile and budget tell by themselves: budgets that no number of replicas keeps, and why.
 
-Each check is a bound: it speaks only where a budget can't hold, or says what it rests on.
+`foreseen` is said before anything is simulated: each of its checks is a bound. `surges` explains a budget that a
+simulation saw broken.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, exp
 
 import numpy as np
@@ -14,6 +15,7 @@ from plimsoll.sim.report import LATE_ALLOWED, Advice, Goals, Money, millis, pric
 from plimsoll.sim.scenario import Service
 from plimsoll.sim.when import Times
 
+_SURE = 1.1  # the formula may be so far off
 _WINDOW_S = 60.0  # whoever scales up looks back at least so far
 _Z = {"p50": 0.0, "p95": 1.645, "p99": 2.326}  # of a normal distribution
 
@@ -66,8 +68,7 @@ def foreseen(service: Service, goals: Goals, demand: Demand, money: Money) -> li
     short = too_few(service, demand)
     if service.bounds.least == service.bounds.most and not short:
         return [_alike(service), *dear(service, goals, demand, money)]
-    return [*short, *([] if short else surges(service, demand, money)), *idle(service, goals, demand),
-            *dear(service, goals, demand, money)]  # fmt: skip
+    return [*short, *idle(service, goals, demand), *dear(service, goals, demand, money)]
 
 
 def idle_latency_s(profile: Profile, network_s: float, quantile: str) -> float:
@@ -107,14 +108,14 @@ def _alike(service: Service) -> Advice:
 def too_few(service: Service, demand: Demand) -> list[Advice]:
     """What a maximum that is too low must miss, however well it is used."""
     most = service.bounds.most
-    lost = demand.lost_share(most)
-    if lost <= LATE_ALLOWED:
+    if replace(demand, rate=demand.rate * _SURE).lost_share(most) <= LATE_ALLOWED:
         return []
+    lost = demand.lost_share(most)
     peak = int(demand.counts.argmax())
     enough = demand.fewest(LATE_ALLOWED)
     text = (
         f"maxReplicas {most} is too low: {most} answer {most * demand.rate:,.0f}/s inside the budget, the trace "
-        f"reaches {demand.counts[peak] / demand.step_s:,.0f}/s at {demand.times.at(peak * demand.step_s)}; at least "
+        f"reaches {demand.counts[peak] / demand.step_s:,.0f}/s at {demand.times.at(peak * demand.step_s)}; about "
         f"{share(lost)} of the requests will be late or refused. With {enough} it could be 1%"
     )
     evidence = {"max_replicas": most, "lost_share": lost, "enough": enough}
@@ -122,15 +123,31 @@ def too_few(service: Service, demand: Demand) -> list[Advice]:
 
 
 def surge_share(demand: Demand, least: int) -> tuple[float, int]:
-    """(share of all requests above what the replicas could be that anyone would have wanted a lead time earlier, by the
-    busiest second of the minute before that; the worst step). `least`: replicas that are there in any case."""
+    """(share of all requests above what the replicas could be that anyone would have wanted a lead time earlier; the
+    worst step). Wanted are those for the busiest step of the minute before, or for where its trend leads, whichever is
+    more. `least`: replicas that are there in any case."""
+    if not demand.total:
+        return 0.0, 0
     lead = max(1, ceil(demand.lead_s / demand.step_s))
     window = max(1, round(_WINDOW_S / demand.step_s))
-    known = np.maximum(_rolling_max(demand.needed, window), least)
+    full = demand.rate * demand.step_s
+    ahead = np.ceil(_extrapolated(demand.counts, lead, max(1, window // 6), max(1, window // 2)) / full).astype(
+        np.int64
+    )
+    known = np.maximum(np.maximum(_rolling_max(demand.needed, window), ahead), least)
     before = np.concatenate([np.full(min(lead, len(known)), max(least, int(known[0]))), known])[: len(known)]
-    over = np.maximum(demand.counts - before * demand.rate * demand.step_s, 0.0)
-    worst = int(over.argmax()) if len(over) else 0
-    return (float(over.sum()) / demand.total if demand.total else 0.0), worst
+    over = np.maximum(demand.counts - before * full, 0.0)
+    return float(over.sum()) / demand.total, int(over.argmax())
+
+
+def _extrapolated(counts: NDArray[np.int64], lead: int, smooth: int, apart: int) -> NDArray[np.float64]:
+    """Along the line through the means of the last `smooth` steps and of those `apart` steps before."""
+    sums = np.concatenate([[0.0], np.cumsum(counts, dtype=np.float64)])
+    at = np.arange(1, len(counts) + 1)
+    begin = np.maximum(at - smooth, 0)
+    level = (sums[at] - sums[begin]) / (at - begin)
+    earlier = np.concatenate([np.full(min(apart, len(level)), level[0]), level])[: len(level)]
+    return np.asarray(level + (level - earlier) / apart * (lead + smooth / 2))
 
 
 def surges(service: Service, demand: Demand, money: Money) -> list[Advice]:
@@ -146,8 +163,8 @@ def surges(service: Service, demand: Demand, money: Money) -> list[Advice]:
     text = (
         f"{share(lost)} of the requests come in rises that a replica's start of {demand.lead_s:g} s can't follow "
         f"(at {demand.times.at(worst * demand.step_s)} from {demand.counts[before] / demand.step_s:,.0f} to "
-        f"{demand.counts[worst] / demand.step_s:,.0f}/s): who only sees the past keeps 1% by standing replicas or a "
-        "headroom as large as the rises"
+        f"{demand.counts[worst] / demand.step_s:,.0f}/s), nor the minute before tells: only replicas that stand ready "
+        "keep 1% then"
     )
     if standing:
         text += f"; minReplicas {standing} would carry them{_costs(standing - least, demand.seconds, money)}"

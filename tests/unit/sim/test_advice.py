@@ -5,12 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from plimsoll.core.scaling import Bounds
+from plimsoll.insight.profile import Profile
+from plimsoll.insight.traffic import Trace, constant
 from plimsoll.sim.advice import Tried, both, changes, cheapest, concluded, hours, pays
 from plimsoll.sim.foreseen import Demand
 from plimsoll.sim.report import Goals, Money, Row, oracle_row
 from plimsoll.sim.result import ServiceResult, Timeline
+from plimsoll.sim.scenario import Service, Traffic
 from plimsoll.sim.when import Times
 
+SERVICE = Service(
+    "mood", Traffic(Trace(rates=constant(1, 1))), Profile(0.004, 0.0015), Bounds(least=1, most=20, p99_s=0.1)
+)
 FREE, PRICED = Money(), Money("USD", 0.04)
 GOALS = Goals(p99_s=0.1)
 EIGHT = 899_193_600.0  # 1998-06-30 08:00 UTC
@@ -45,7 +52,7 @@ def test_another_policy_keeps_it_for_less():
 def test_the_own_breaks_it_and_another_does_not():
     rows = [row("hpa-cpu", hours=8.0, broken=OVER), row("budget", hours=9.5)]
     assert cheapest(rows[0], rows, FREE)[0].text == (
-        "hpa-cpu breaks the budget; budget is the cheapest that keeps it: 9.5 replica-hours"
+        "hpa-cpu breaks the budget; budget is the cheapest that keeps it: 9.50 replica-hours"
     )
 
 
@@ -154,4 +161,15 @@ def test_latency_and_cost_that_cannot_both_hold():
 
 
 def test_all_of_it_together_without_results_is_silence():
-    assert concluded(None, [], [], None, GOALS, day(), FREE) == []
+    assert concluded(SERVICE, None, [], [], None, GOALS, day(), FREE) == []
+
+
+def test_a_broken_budget_is_explained_by_rises_that_nobody_could_follow():
+    counts = np.array([100] * 300 + [3_000] * 8 + [100] * 300)
+    load = Demand(counts, 1.0, 500.0, 8.0, Times(seconds=608.0))
+    own = row(missed=0.04, broken=OVER)
+    assert [one.kind for one in concluded(SERVICE, own, [own], [], None, GOALS, load, FREE)] == ["broken", "ramp"]
+    kept = row(missed=0.004)
+    assert [one.kind for one in concluded(SERVICE, kept, [kept], [], None, GOALS, load, FREE)] == ["cheapest"]
+    few = replace(SERVICE, bounds=Bounds(least=1, most=2, p99_s=0.1))  # then it is the maximum, and that was said
+    assert [one.kind for one in concluded(few, own, [own], [], None, GOALS, load, FREE)] == ["broken"]

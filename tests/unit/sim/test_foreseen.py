@@ -6,7 +6,7 @@ import pytest
 from plimsoll.core.scaling import Bounds
 from plimsoll.insight.profile import LogNormal, Profile
 from plimsoll.insight.traffic import Trace, constant
-from plimsoll.sim.foreseen import Demand, foreseen, idle_latency_s, surge_share
+from plimsoll.sim.foreseen import Demand, foreseen, idle_latency_s, surge_share, surges
 from plimsoll.sim.report import Goals, Money
 from plimsoll.sim.scenario import Service, Traffic
 from plimsoll.sim.when import Times
@@ -77,7 +77,7 @@ def test_the_fewest_replicas_keep_what_is_allowed_and_one_less_does_not():
 
 def test_a_rise_within_a_cold_start_is_told_with_the_minimum_that_carries_it():
     counts = [100] * 300 + [3_000] * 8 + [100] * 300
-    (only,) = foreseen(service(), Goals(p99_s=0.1), demand(counts), Money("USD", 0.04))
+    (only,) = surges(service(), demand(counts), Money("USD", 0.04))
     assert only.kind == "ramp"
     assert "from 100 to 3,000/s" in only.text
     assert only.evidence["standing"] == 6
@@ -88,8 +88,10 @@ def test_a_rise_slower_than_the_cold_start_can_be_followed():
     counts = np.linspace(100, 3_000, 900)
     share, _ = surge_share(demand(counts), 1)
     assert share < 0.01
-    steep, _ = surge_share(demand(counts, lead_s=300.0), 1)
-    assert steep > 0.01  # not by nodes that take five minutes
+    slow, _ = surge_share(demand(counts, lead_s=240.0), 1)
+    assert slow < 0.03  # a line leads there, however long a node takes
+    bent, _ = surge_share(demand(np.exp(np.linspace(4.6, 8, 900)), lead_s=240.0), 1)
+    assert bent > 0.05  # a rise that steepens does not
 
 
 def test_from_zero_each_wake_up_waits_for_a_start():

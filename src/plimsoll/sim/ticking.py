@@ -89,12 +89,17 @@ class Station:
             spare_slots=self._room.spare_slots(crew.index),
         )
 
-    def act(self, decision: Decision, replicas: int, now: float) -> None:
-        """`replicas`: what the decision gets, where services share what is there."""
+    def spares(self, decision: Decision, replicas: int) -> int:
+        """Beside so many. What the service says goes before the policy's word; one that could never be promoted would
+        be for nothing."""
+        count = decision.spares if self.service.spares is None else self.service.spares
+        return max(0, min(count, self.service.bounds.most - replicas))
+
+    def act(self, decision: Decision, replicas: int, spares: int, now: float) -> None:
+        """`replicas`, `spares`: what the decision gets, where services share what is there."""
         before = self.crew.wanted
         if replicas != before:
             self.acts.append(Act(now, before, replicas, decision.reason))
-        spares = decision.spares if self.service.spares is None else self.service.spares
         self.crew.want(replicas, spares, now)
         self.measure.step(now, self.offered, self.crew.wanted, self.crew.count(_READY))
 

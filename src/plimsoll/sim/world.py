@@ -59,6 +59,8 @@ class World:
     def __init__(self, scenario: Scenario, room: Room | None = None) -> None:
         if not scenario.services:
             raise UserError("a scenario needs a service")
+        if scenario.gateways != 1:
+            raise UserError(f"one gateway is simulated, not {scenario.gateways}")
         self.scenario = scenario
         self.now = self.start = scenario.start_s
         lasts = [service.traffic.trace.duration_s for service in scenario.services]
@@ -156,8 +158,12 @@ class World:
         seen = self._look(now)
         decisions = [station.policy.decide(one) for station, one in zip(self.stations, seen, strict=True)]
         counts = share(self.scenario, seen, decisions)
+        most = self.scenario.most_replicas
+        left = inf if most is None else most - sum(counts)  # a spare never takes a serving replica's place
         for station, decision, replicas in zip(self.stations, decisions, counts, strict=True):
-            station.act(decision, replicas, now)
+            spares = int(min(station.spares(decision, replicas), max(left, 0)))
+            left -= spares
+            station.act(decision, replicas, spares, now)
         self._tell((now - self.start) / self.seconds)
         if now + TICK_S < self.end:
             self.at(now + TICK_S, self._tick)

@@ -214,6 +214,15 @@ def test_spares_take_over_at_once():
     assert 0 < spared.spare_s < spared.replica_s
 
 
+def test_spares_take_nobodys_place():
+    """Of the service's most, and of all services'."""
+    fields = {"start_replicas": 2, "policy": "fixed:2", "spares": 3}
+    alone = run(service(100.0, 30.0, bounds=Bounds(1, 4, 0.1, 0.2), **fields))
+    assert alone.replica_s == pytest.approx(2 * 30 + 2 * 29)
+    made = [service(100.0, 30.0, name=name, **fields) for name in "ab"]
+    assert [one.replica_s for one in run(*made, most_replicas=5).services] == pytest.approx([60 + 29, 60])
+
+
 # --- what goes wrong ------------------------------------------------------------------------------------------------
 
 

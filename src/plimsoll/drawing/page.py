@@ -11,7 +11,8 @@ _STYLE = """
   --pink:#f778ba; --olive:#c9c95a; } }
 * { box-sizing:border-box } body { margin:0 auto; padding:28px; max-width:1020px; color:var(--ink);
   background:var(--paper); font:15px/1.5 system-ui,sans-serif }
-h1 { font-size:20px; margin:0 } h2 { font-size:15px; margin:28px 0 6px } .soft { color:var(--soft) }
+h1 { font-size:20px; margin:0 } h2 { font-size:15px; margin:28px 0 6px } .soft { color:var(--soft);
+  overflow-wrap:anywhere }
 .verdict { margin:14px 0 18px; padding:10px 14px; border-left:4px solid var(--green); background:color-mix(in srgb,
   var(--line) 35%, transparent); font-weight:600 } .verdict.bad { border-color:var(--red) }
 .tiles { display:flex; flex-wrap:wrap; gap:10px } .tile { flex:1 1 120px; border:1px solid var(--line);
@@ -20,7 +21,7 @@ table { border-collapse:collapse } td,th { text-align:right; padding:2px 14px 2p
 td:first-child,th:first-child { text-align:left } th { color:var(--soft); font-weight:400 } td.bad { color:var(--red) }
 .columns { display:flex; flex-wrap:wrap; gap:12px 56px } svg { width:100%; height:auto; display:block }
 svg text { fill:var(--soft); font:11px system-ui,sans-serif } code { font-size:13px; overflow-wrap:anywhere }
-.wide { overflow-x:auto }
+.wide { overflow-x:auto } .wide td,.wide th { white-space:nowrap }
 """
 
 

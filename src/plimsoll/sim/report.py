@@ -273,11 +273,13 @@ def _ms(seconds: float | None) -> float | None:
 
 
 def share(value: float) -> str:
-    """`0.3%`, `12%`, `0%`; a rare miss isn't rounded away: `<0.001%`."""
+    """`0.3%`, `1.02%`, `12%`, `0%`; a rare miss isn't rounded away: `<0.001%`."""
     percent = value * 100
     if 0 < percent < 0.001:
         return "<0.001%"
-    return f"{percent:.0f}%" if percent >= 10 else f"{percent:.2g}%" if percent >= 0.1 else f"{percent:.1g}%"
+    if percent >= 1:
+        return f"{percent:.0f}%" if percent >= 10 else f"{percent:.3g}%"
+    return f"{percent:.2g}%" if percent >= 0.1 else f"{percent:.1g}%"
 
 
 def marked(row: Row) -> tuple[str, str]:

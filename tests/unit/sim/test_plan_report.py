@@ -167,7 +167,7 @@ def test_folding_keeps_what_came_and_the_worst():
 @pytest.mark.parametrize(
     ("function", "value", "expected"),
     [
-        (share, 0.0, "0%"), (share, 0.000001, "<0.001%"), (share, 0.00042, "0.04%"), (share, 0.0123, "1.2%"),
+        (share, 0.0, "0%"), (share, 0.000001, "<0.001%"), (share, 0.00042, "0.04%"), (share, 0.01023, "1.02%"),
         (share, 0.412, "41%"), (millis, None, "-"), (millis, 0.0041, "4.1 ms"), (millis, 0.088, "88 ms"),
         (millis, 1.234, "1.23 s"), (amount, 31.24, "31.2"), (amount, 0.417, "0.42"), (amount, 1204.2, "1,204"),
     ],

@@ -111,7 +111,7 @@ def test_several_services_have_a_sum_and_the_worst_is_named():
     told = verdict(report([*rows, together], {}, own={"a": "kpa", "b": "kpa"}))
     assert told == (
         "1 of 2 services break their budgets, worst b: kpa BREAKS the budget: 4.2% late or refused; p99 100 ms allows "
-        "1%; in all 2.5% late or refused"
+        "1%; in all 2.45% late or refused"
     )
 
 

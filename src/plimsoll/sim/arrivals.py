@@ -81,6 +81,6 @@ class Came(NamedTuple):
     """`after_s`: the sum of their times since the last look. `dispersion`: variance over mean of the counts of a tenth
     of a second; None: too little to tell."""
 
-    count: int
+    arrived: int
     after_s: float
     dispersion: float | None

@@ -55,7 +55,7 @@ class Station:
         self.crew.begin(bounds.least if count is None else count, now)
 
     def observe(self, now: float, came: Came) -> Observation:
-        gateway, crew, arrived = self.gateway, self.crew, came.count
+        gateway, crew, arrived = self.gateway, self.crew, came.arrived
         over_s = max(now - self.since, 1e-9)
         self.offered += arrived
         late = self.measure.pour() + gateway.late

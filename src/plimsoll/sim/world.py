@@ -8,7 +8,7 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import count, repeat
-from math import inf
+from math import inf, nextafter
 from random import Random
 from time import perf_counter
 
@@ -66,6 +66,8 @@ class World:
         lasts = [service.traffic.trace.duration_s for service in scenario.services]
         self.seconds = max(lasts) if scenario.seconds is None else scenario.seconds
         self.end = self.start + self.seconds
+        if scenario.seconds is None:
+            self.end = nextafter(self.end, inf)  # a recorded trace ends with a request
         self._heap: list[tuple[float, int, _Action]] = [(inf, 0, _nothing)]  # never empty: one look less
         self._count = count(1)
         self.at = _clock(self._heap, self._count)

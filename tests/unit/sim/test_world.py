@@ -96,6 +96,10 @@ def test_no_traffic_at_all():
 def test_recorded_times_with_duplicates():
     found = run(service(trace=Trace(times=array("d", [0.0, 1.0, 1.0, 1.0, 2.5])), count=1), seconds=4)
     assert found.outcomes == {"ok": 5}
+    assert run(service(trace=Trace(times=array("d", [0.0, 1.0, 1.0])), count=1)).outcomes == {
+        "ok": 3
+    }  # no more, no less
+    assert run(service(trace=Trace(times=array("d", [0.0])), count=1)).outcomes == {"ok": 1}
 
 
 def test_only_what_came_in_time_is_offered():

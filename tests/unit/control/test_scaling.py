@@ -459,3 +459,34 @@ def test_a_kit_makes_what_the_file_names():
     kit = Kit(policy=lambda text, bounds, epoch_s: made.append(text) or Counting(bounds), forecast=lambda epoch_s: [])
     assert kit.policy("kpa", None, 0.0).name == "counting"
     assert made == ["kpa"]
+
+
+@timeline
+async def test_a_bound_that_the_file_moves_counts_at_once_and_is_told_as_what_changed_the_count(world):
+    await world.up()
+    await world.seconds([450, 450])
+    assert world.wanted() == 5
+    world.events()
+    await world.controller.apply([world.service(scaling="minReplicas: 1, maxReplicas: 2")])
+    await world.turn()
+    assert world.wanted() == 2
+    assert world.messages() == ["5 → 2: maxReplicas is 2"]
+    assert world.scaling().change == "5 → 2: maxReplicas is 2"
+    await world.controller.apply([world.service(scaling="minReplicas: 4, maxReplicas: 8")])
+    await world.turn()
+    assert world.messages() == ["2 → 4: minReplicas is 4"]
+
+
+@timeline
+async def test_another_services_turn_doesnt_bring_back_what_the_file_took(world):
+    world.totals["gateway-0"] = {"risk": [0, 0, 0.0]}
+    await world.up(world.service(), world.service("risk"))
+    await world.seconds([450, 450])
+    await world.controller.apply([world.service(scaling="minReplicas: 1, maxReplicas: 2")])
+    await world.turn()
+    world.events()
+    known = world.controller._scaling._scaled
+    known["mood"].scaler.due = lambda state, now: False
+    await world.seconds([450, 450])
+    assert known["risk"].scaler.seen.now > known["mood"].scaler.seen.now
+    assert (world.wanted(), world.messages()) == (2, [])

@@ -28,12 +28,17 @@ _FAILED_MOST = 3  # starts in a row that came to nothing: more of them will not 
 
 @dataclass(slots=True)
 class Change:
-    """The last change of a service's count. `at`: unix seconds."""
+    """The last change of a service's count, or of why it is no other. `at`: unix seconds."""
 
     at: float
     before: int
     after: int
     reason: str
+
+    @property
+    def told(self) -> str:
+        count = f"{self.before} → {self.after}" if self.after != self.before else f"stays at {self.after}"
+        return f"{count}: {self.reason}"
 
 
 @dataclass(slots=True)
@@ -141,7 +146,7 @@ class Scaling:
             reason="" if decision is None else decision.reason,
             evidence={} if decision is None else decision.evidence,
             changed_at=None if change is None else change.at,
-            change="" if change is None else f"{change.before} → {change.after}: {change.reason}",
+            change="" if change is None else change.told,
             holding=known.holding,
             trimmed=known.trimmed or known.refused,
             spares=state.spares,
@@ -173,11 +178,12 @@ class Scaling:
             state.scaled, state.spares = None, 0
             return False
         if state.scaled is None:  # begin with what is there: another controller may have started it
-            state.scaled = sum(replica.phase is not ReplicaPhase.DRAINING for replica in state.seen) or 1
-        state.scaled = within(state.scaled, state.service)
+            found = sum(replica.phase is not ReplicaPhase.DRAINING for replica in state.seen)
+            state.scaled = within(found or 1, state.service)
         try:
             epoch_s = self._wall() - now
             known = self._known(state, epoch_s)
+            self._keep_bounds(state, known)
             scaler = known.scaler
             scaler.follow(state.name, policy_text(state.service), bounds_of(state.service, platform), epoch_s)
             scaler.watch(state)
@@ -192,6 +198,39 @@ class Scaling:
         known.asked = self._reasonable(state, known, decision)
         self._tell_holding(state, known, now)
         return True
+
+    def _keep_bounds(self, state: ServiceState, known: _Scaled) -> None:
+        """At once where the file's bounds changed, not at the policy's next word."""
+        assert state.scaled is not None
+        before, service = state.scaled, state.service
+        state.scaled, known.asked = within(before, service), within(known.asked, service)
+        if state.scaled == before or state.by_hand is not None:
+            return
+        bound = "maxReplicas" if before > state.scaled else "minReplicas"
+        known.trimmed = known.refused = ""
+        self._changed(state, known, before, f"{bound} is {state.scaled}", {})
+
+    def _changed(
+        self,
+        state: ServiceState,
+        known: _Scaled,
+        before: int,
+        reason: str,
+        evidence: Mapping[str, object],
+        level: Level = Level.INFO,
+    ) -> None:
+        assert state.scaled is not None
+        known.change = Change(self._wall(), before, state.scaled, reason)
+        self._timeline.record(
+            state.name,
+            Kind.SCALED,
+            known.change.told,
+            level=level,
+            replicas=state.scaled,
+            before=before,
+            policy=known.scaler.policy,
+            evidence=dict(evidence),
+        )
 
     def _known(self, state: ServiceState, epoch_s: float) -> _Scaled:
         known = self._scaled.get(state.name)
@@ -218,7 +257,8 @@ class Scaling:
         silent_s = self._counts.silent_s(now)
         if silent_s > SILENT_S:
             if not known.holding:
-                known.holding = f"no word from a gateway: {state.wanted} replicas stay until metrics are back"
+                stay = "1 replica stays" if state.wanted == 1 else f"{state.wanted} replicas stay"
+                known.holding = f"no word from a gateway: {stay} until metrics are back"
                 self._timeline.record(
                     state.name, Kind.SCALED, known.holding, level=Level.WARNING, replicas=state.wanted, held=True
                 )
@@ -263,18 +303,7 @@ class Scaling:
         if count == before and not short:
             return
         reason = "; ".join(filter(None, (_COUNTS.sub("", decision.reason), known.refused, less)))
-        message = f"{before} → {count}: {reason}" if count != before else f"stays at {count}: {reason}"
-        known.change = Change(self._wall(), before, count, reason)
-        self._timeline.record(
-            state.name,
-            Kind.SCALED,
-            message,
-            level=Level.WARNING if less else Level.INFO,
-            replicas=count,
-            before=before,
-            policy=known.scaler.policy,
-            evidence=dict(decision.evidence),
-        )
+        self._changed(state, known, before, reason, decision.evidence, Level.WARNING if less else Level.INFO)
 
     def _keep_spares(
         self, asking: Collection[ServiceState], states: Collection[ServiceState], room: Room | None

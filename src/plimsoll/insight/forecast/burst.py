@@ -7,6 +7,7 @@ _MEAN_OF = 3  # seconds averaged
 _OVER_S = 5  # seconds between the two means that are compared
 _MEMORY_S = 900.0
 _TIMES = 4.0  # the usual change, root mean square
+_GOES_ON_S, _MOST_TIMES = 60.0, 3.0  # nothing is known of a burst beyond a minute, or thrice what is there
 _POISSON = 2.0 / _MEAN_OF  # variance over mean of the difference of two means of Poisson counts
 
 
@@ -42,4 +43,6 @@ class BurstDetector:
 
     def ahead(self, seconds: float) -> float:
         """The rate in so many seconds if the burst goes on; 0 where there is none."""
-        return self.level + self._slope * (seconds + 1.0) if self._slope > 0.0 else 0.0
+        if self._slope <= 0.0:
+            return 0.0
+        return min(self.level + self._slope * (min(seconds, _GOES_ON_S) + 1.0), _MOST_TIMES * self.level)

@@ -47,9 +47,9 @@ class Backtest:
     """`lead_steps`: looks until what is wanted is ready. `price`: of a share of 1 missed, in shares of the cost of what
     the traffic needs. One look costs some 50 us for 50 candidates."""
 
-    __slots__ = ("_cost", "_factors", "_fade", "_kept", "_median", "_missed", "_need_at", "_needs", "_past",
-                 "_past_needs", "_price", "_ready", "_step", "_traffic", "_wanted", "_wanted_at", "candidates",
-                 "lead_steps", "quantiles", "wants")  # fmt: skip
+    __slots__ = ("_cost", "_factors", "_fade", "_kept", "_median", "_missed", "_mores", "_need_at", "_needs",
+                 "_past", "_past_needs", "_price", "_ready", "_step", "_traffic", "_wanted", "_wanted_at",
+                 "candidates", "lead_steps", "quantiles", "wants")  # fmt: skip
 
     def __init__(
         self,
@@ -63,15 +63,16 @@ class Backtest:
         kept = [max(1, round(keep / step_s)) for keep in KEEP_S]
         self.candidates = tuple(
             Candidate(quantile, share, keep) for keep in KEEP_S for quantile in quantiles for share in more
-        ) + tuple(Candidate(quantile, more[0], past=True) for quantile in PAST_QUANTILES)
+        ) + tuple(Candidate(quantile, share, past=True) for quantile in PAST_QUANTILES for share in more)
         each = len(quantiles) * len(more)
         self._factors = np.array([1.0 + share for share in more])
         self._kept = kept
+        self._mores = np.array([candidate.more for candidate in self.candidates])
         middle = min(range(len(quantiles)), key=lambda at: abs(quantiles[at] - 0.5))
         self._median = middle * len(more)
         self._needs = np.zeros((max(kept) + 1, each))
         self._past = np.zeros(_PAST)  # a ring of rates
-        self._past_needs = np.ones(len(PAST_QUANTILES))
+        self._past_needs = np.ones(len(PAST_QUANTILES) * len(more))
         self._wanted = np.zeros((lead_steps + 1, len(self.candidates)))
         self._need_at = self._wanted_at = self._step = 0
         self._cost = np.zeros(len(self.candidates))
@@ -86,7 +87,7 @@ class Backtest:
         needs = tail.needed_each(np.outer(rates, self._factors).ravel())
         if not self._step:
             self._needs[:] = needs
-            self._wanted[:] = np.concatenate([np.tile(needs, len(KEEP_S)), np.full(len(PAST_QUANTILES), needs[-1])])
+            self._wanted[:] = np.concatenate([np.tile(needs, len(KEEP_S)), np.full(len(self._past_needs), needs[-1])])
             self._traffic = _PRIOR_S * max(rate, 1.0)
             self._cost[:] = _PRIOR_S * max(rate, 1.0) / tail.per_replica
             lacking = [max(0.0, _PRIOR_AT - candidate.quantile) for candidate in self.candidates]
@@ -95,7 +96,7 @@ class Backtest:
         self._step += 1
         if self._step % _PAST_EVERY == 0 or self._step < _PAST_EVERY:
             past = np.quantile(self._past[: self._step], PAST_QUANTILES)
-            self._past_needs = tail.needed_each(past * self._factors[0])
+            self._past_needs = tail.needed_each(np.outer(past, self._factors).ravel())
         fade = self._fade
         ready = self._ready = self._wanted.min(axis=0)
         last = self._wanted[self._wanted_at - 1]
@@ -104,7 +105,8 @@ class Backtest:
         self._traffic = self._traffic * fade + rate
         self._needs[self._need_at] = needs
         worst = [self._worst(keep) for keep in self._kept]
-        wants = np.concatenate([*worst, np.maximum(self._past_needs, worst[0][self._median])])  # a memory sees no ramp
+        ramp = worst[0][self._median : self._median + len(self._factors)]  # a memory sees none
+        wants = np.concatenate([*worst, np.maximum(self._past_needs, np.tile(ramp, len(PAST_QUANTILES)))])
         self._need_at = (self._need_at + 1) % len(self._needs)
         self._wanted[self._wanted_at] = wants
         self._wanted_at = (self._wanted_at + 1) % len(self._wanted)
@@ -117,11 +119,10 @@ class Backtest:
         worst: Floats = needs[max(first, 0) : at + 1].max(axis=0)
         return np.maximum(worst, needs[first:].max(axis=0)) if first < 0 else worst
 
-    def best(self, tail: Tail) -> int:
-        """The index of the candidate to follow."""
-        if self._traffic <= 0.0:
-            return 0
-        return int((self._cost * tail.per_replica + self._price * self._missed).argmin())
+    def best(self, tail: Tail, at_least: float = 0.0) -> int:
+        """The index of the candidate to follow, of those that add a share of `at_least`."""
+        scores = self._cost * tail.per_replica + self._price * self._missed
+        return int(np.where(self._mores >= at_least - 1e-9, scores, np.inf).argmin())
 
     def missed_share(self, index: int) -> float:
         """Of the recent traffic, what this candidate would have missed."""

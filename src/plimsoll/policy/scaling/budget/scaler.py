@@ -14,6 +14,8 @@ from plimsoll.policy.scaling.budget.sound import nonsense
 from plimsoll.policy.scaling.budget.tail import Tail, tail_of
 
 _SETTLE_S = 2.0  # the highest of the last seconds' counts stands: neighbours do not alternate
+_LEAD_MEMORY_S = 900.0
+_STANDING_S = 3600.0
 _LEAD_CHANGE = 0.25  # a lead time that differs by less changes nothing
 _BURST_MEMORY_S = 60.0
 _MOST_BURST = 64.0
@@ -34,13 +36,13 @@ _SUSTAINED_S = 30.0
 class BudgetSettings:
     """`allowed`: the share that queueing alone may make late or refused. `price`: of a missed share of 1, in shares of
     what the traffic needs; rises by `price_per_lead_s`, for with a long start a miss lasts long. `margin_per_lead_s`:
-    standing headroom for each second of lead beyond `free_lead_s`, up to `most_margin`: until a burst was seen nothing
-    in the past tells of it. docs/scaling.md says how these were found."""
+    headroom for each second of lead beyond `free_lead_s`, up to `most_margin`, which stands for an hour and fades over
+    the next: until a burst was seen nothing in the past tells of it. docs/scaling.md says how these were found."""
 
     allowed: float = 0.01
     price: float = 20.0
-    price_per_lead_s: float = 1.0
-    most_price: float = 80.0
+    price_per_lead_s: float = 0.6
+    most_price: float = 50.0
     free_lead_s: float = 10.0
     margin_per_lead_s: float = 0.015
     most_margin: float = 0.75
@@ -55,7 +57,7 @@ class BudgetScaling:
         self.bounds = bounds
         self.settings = settings or BudgetSettings()
         self._backtest: Backtest | None = None
-        self._lead_s = 0.0
+        self._lead_s = self._useful_s = self._margin = self._learned_s = 0.0
         self._burst = 1.0
         self._efficiency = 1.0
         self._surprised_s = 0.0
@@ -135,8 +137,8 @@ class BudgetScaling:
 
     def _learn_efficiency(self, seen: Observation, tail: Tail) -> None:
         """Misses at a load that the replicas should carry say that they carry less than was learned: a neighbour on
-        the machine, a model whose time depends on its inputs. The belief falls in seconds and comes back in minutes, since trying
-        again is paid in misses."""
+        the machine, a model whose time depends on its inputs. The belief falls in seconds and comes back in minutes:
+        each try is paid in misses."""
         speeds = {kind.name: kind.speed for kind in seen.kinds}
         ready = [replica for replica in seen.replicas if replica.state is ReplicaState.READY]
         arrived = seen.arrived or 0
@@ -157,7 +159,11 @@ class BudgetScaling:
 
     def _forecast(self, seen: Observation, tail: Tail) -> tuple[int, float, str]:
         """Replicas for the forecast at the headroom that the backtest finds; the rate that they are for."""
-        lead_s = min(max(1.0, useful_after_s(seen)), _MOST_STEPS * seen.over_s)
+        useful_s = min(max(1.0, useful_after_s(seen)), _MOST_STEPS * seen.over_s)
+        # Room for a replica comes and goes by the second where nodes do.
+        weight = 1.0 - exp(-seen.over_s / _LEAD_MEMORY_S) if seen.lead.node_s > 0.0 and self._useful_s else 1.0
+        lead_s = self._useful_s = self._useful_s + weight * (useful_s - self._useful_s)
+        self._learned_s += seen.over_s
         backtest, quantiles = self._backtest, tuple(seen.forecast.quantiles)
         if (
             backtest is None
@@ -169,21 +175,27 @@ class BudgetScaling:
         rates = np.nan_to_num(np.asarray(seen.forecast.rates(ahead_s), dtype=np.float64), nan=0.0)
         rates = np.clip(rates, 0.0, _MOST_RATE)
         backtest.look((seen.arrived or 0) / seen.over_s, rates, tail)
-        best = backtest.best(tail)
+        best = backtest.best(tail, self._standing)
         candidate = backtest.candidates[best]
         wanted = int(min(backtest.wants[best], 1e9))
         if candidate.past:
             return wanted, tail.takes(wanted), str(candidate)
         return wanted, float(rates[quantiles.index(candidate.quantile)]) * (1.0 + candidate.more), str(candidate)
 
+    @property
+    def _standing(self) -> float:
+        """The margin that stands whatever the past says: whole for the first hour, none after the second."""
+        return self._margin * min(max(2.0 - self._learned_s / _STANDING_S, 0.0), 1.0)
+
     def _made(self, seen: Observation, quantiles: tuple[float, ...], lead_s: float) -> Backtest:
         settings, step_s = self.settings, min(max(seen.over_s, 0.1), 60.0)
         self._lead_s = lead_s
         margin = (lead_s - settings.free_lead_s) * settings.margin_per_lead_s
-        margin = min(max(margin, 0.0), settings.most_margin)
+        margin = self._margin = min(max(margin, 0.0), settings.most_margin)
+        more = (0.0, margin / 2, margin, margin + 0.1) if margin else (0.0, 0.1)
         price = min(settings.price + settings.price_per_lead_s * max(0.0, lead_s - 10.0), settings.most_price)
         steps = min(max(1, round(lead_s / step_s)), _MOST_STEPS)
-        return Backtest(quantiles, (margin, margin + 0.1), steps, price, step_s)
+        return Backtest(quantiles, more, steps, price, step_s)
 
     def _steady(self, wanted: int, rate: float, before: int, tail: Tail) -> int:
         """Fewer than now only where the ripple of steady arrivals would not ask for them back: four deviations of a
@@ -300,7 +312,7 @@ def useful_after_s(seen: Observation) -> float:
     node_s = max(lead.node_s, lead.node_p90_s)
     if node_s <= 0.0 or seen.spare_slots is None:
         return start_s
-    room = seen.spare_slots / max(1.0, 0.25 * seen.wanted)
+    room = max(seen.spare_slots, 0) / max(1.0, 0.25 * seen.wanted)
     return start_s + node_s * max(0.0, 1.0 - min(room, 1.0))
 
 

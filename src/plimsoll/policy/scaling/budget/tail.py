@@ -27,6 +27,7 @@ _KNEE = 9.5  # times a/c: beyond it a larger batch gains less than 5%
 _USED = 0.97  # of the capacity: the rest goes to admission's margins and to moments without a full batch
 _OPEN_S = 1.0  # the wait to keep where there is no budget
 _LEAST_WAIT = 0.02  # of the budget
+_BATCH_MOST = 64  # server.settings.max_batch: a replica's own bound, where the user says none
 _LEAST_ITEM_S = 1e-12  # an item that takes less costs nothing
 
 
@@ -86,7 +87,7 @@ def tail_of(
     if service_time.c_s < _LEAST_ITEM_S:
         service_time = ServiceTime(service_time.a_s, 0.0, service_time.sd_s, service_time.samples)
     a, c, margin = service_time.a_s, service_time.c_s, 2.0 * service_time.sd_s + _OVERHEAD_S
-    most = max_batch or ceil(_KNEE * a / c + 1) if c > 0 else max_batch or 1024
+    most = max_batch or (ceil(min(_KNEE * a / c + 1, _BATCH_MOST)) if c > 0 else _BATCH_MOST)
     if p99_s is None:
         size = max(1, min(most, 256))
         return Tail(service_time.capacity(size), _OPEN_S, service_time.predict(size), burst, allowed)

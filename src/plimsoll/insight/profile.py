@@ -29,8 +29,10 @@ class LogNormal:
 @dataclass(frozen=True, slots=True)
 class Profile:
     """`a_s`, `c_s`: t(b) = a + c·b; `spread`: a batch's relative standard deviation. `overhead_s`: what a request
-    spends beside its batch (parsing, hops). `cold_s`, `cold_p90_s`: from asking for a replica to its first answer.
-    `cpu`: cores busy while a batch runs. `max_batch`: the largest seen to fit, None: no bound."""
+    spends beside its batch at a replica; `gateway_s`: what a gateway and the way through it add, as a client sees it;
+    None: not measured. Both are medians, `beside_p90_s` the 90th percentile of their sum; None: it is constant.
+    `cold_s`, `cold_p90_s`: from asking for a replica to its first answer. `cpu`: cores busy while a batch runs.
+    `max_batch`: the largest seen to fit, None: no bound."""
 
     a_s: float
     c_s: float
@@ -46,6 +48,13 @@ class Profile:
     revision: str = ""
     machine: str = ""
     model: str = ""  # digest of the model's files
+    gateway_s: float | None = None
+    beside_p90_s: float | None = None
+
+    def beside_s(self, network_s: float = 0.0) -> float:
+        """The median of what a request spends beside its batch. `network_s`: one way to a replica, where no gateway was
+        measured."""
+        return self.overhead_s + (2 * network_s if self.gateway_s is None else self.gateway_s)
 
     @property
     def service_time(self) -> ServiceTime:

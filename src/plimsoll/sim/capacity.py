@@ -48,7 +48,7 @@ def formula_rate(
     full = law.capacity(most)
     if p99_s is None:
         return full
-    budget_s = p99_s - profile.overhead_s
+    budget_s = p99_s - profile.beside_s()
     low, high = 0.0, full
     for _ in range(50):
         rate = (low + high) / 2

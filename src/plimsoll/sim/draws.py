@@ -13,7 +13,7 @@ from plimsoll.insight.profile import Profile
 
 _AHEAD = 8192
 _Z90 = 1.2815515655446004  # the standard normal's 90th percentile
-SERVICE_TIMES, STARTS, ROUTES, FAULTS = 1, 2, 3, 4
+SERVICE_TIMES, STARTS, ROUTES, FAULTS, BESIDE = 1, 2, 3, 4, 5
 
 Draw = Callable[[], float]
 
@@ -53,6 +53,18 @@ def batch_time(profile: Profile, kind: str, random: np.random.Generator) -> Call
     if factor is None:
         return lambda size: a + c * size
     return lambda size: (a + c * size) * factor()
+
+
+def beside(
+    profile: Profile, network_s: float, random: np.random.Generator
+) -> Callable[[int], "float | np.ndarray[tuple[int], np.dtype[np.float64]]"]:
+    """What so many requests spend beside their batches, each: lognormal through the profile's median and 90th
+    percentile; constant where there is none."""
+    median, p90 = profile.beside_s(network_s), profile.beside_p90_s
+    if p90 is None or median <= 0 or p90 <= median:
+        return lambda count: median
+    deviation = log(p90 / median) / _Z90
+    return lambda count: median * np.exp(deviation * random.standard_normal(count))
 
 
 def start_time(profile: Profile, random: np.random.Generator) -> Draw:

@@ -125,7 +125,7 @@ class _Fluid:
         spare = 1.0 - each * time.c_s
         size = each * time.a_s / spare if spare > 0.05 else 1e9
         own_s = 1.5 * min(time.predict(max(1, int(size))), self.tail.own_s)
-        own_s += self.service.profile.overhead_s + 2 * self.service.network_s
+        own_s += self.service.profile.beside_s(self.service.network_s)
         self.inside += count * own_s
         self.latencies.append((own_s + backlog / rate, count))
         self.sum_s += count * (own_s + backlog / rate)

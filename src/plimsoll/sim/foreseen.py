@@ -79,7 +79,7 @@ def idle_latency_s(profile: Profile, network_s: float, quantile: str) -> float:
         computed = law.loc_s + law.scale_s * exp(law.shape * z)
     else:
         computed = (profile.a_s + profile.c_s) * (1 + z * profile.spread)
-    return computed + profile.overhead_s + 2 * network_s
+    return computed + profile.beside_s(network_s)
 
 
 def alone(service: Service, goals: Goals) -> list[Advice]:

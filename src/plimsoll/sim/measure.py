@@ -3,6 +3,8 @@
 Memory does not grow with requests: latencies are gathered in a list and poured into bins once a second, 15 ns each.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ _FEW = 48  # below, a loop is quicker than numpy
 STEPS = 720  # of a timeline, at most
 
 Bins = NDArray[np.int64]
+Extra = Callable[[int], float | NDArray[np.float64]]
 
 
 def _bins_of(latencies: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -33,13 +36,14 @@ def quantile(bins: Bins, q: float) -> float | None:
 
 
 class Measure:
-    """`answered` is the world's to fill: seconds from arrival to answer, without `extra_s`, which each takes besides.
+    """`answered` is the world's to fill: seconds from arrival to answer, without what each takes besides: `extra_s` of
+    so many requests gives that, of each or of all.
     `ended`: refusals by outcome; requests that arrived are `offered`."""
 
     __slots__ = ("_bins", "_missed", "_offered", "_step_bins", "_step_ends", "_target_s", "answered", "ended",
                  "extra_s", "late", "ok", "sum_s", "timeline")  # fmt: skip
 
-    def __init__(self, seconds: float, start: float, target_s: float | None, extra_s: float) -> None:
+    def __init__(self, seconds: float, start: float, target_s: float | None, extra_s: Extra) -> None:
         self.answered: list[float] = []
         self.ended: dict[Outcome, int] = dict.fromkeys(
             (Outcome.SHED, Outcome.EXPIRED, Outcome.NO_REPLICA, Outcome.REPLICA_LOST), 0
@@ -64,7 +68,7 @@ class Measure:
         answered = self.answered
         if not answered:
             return 0
-        latencies = np.asarray(answered) + self.extra_s
+        latencies = np.asarray(answered) + self.extra_s(len(answered))
         answered.clear()
         late = 0 if self._target_s is None else int(np.count_nonzero(latencies > self._target_s))
         self.ok += len(latencies)

@@ -31,7 +31,7 @@ class Service:
     start_replicas: int | None = None  # at the beginning; None: the fewest
     linger_s: float = 0.0
     hold_s: float = 30.0
-    network_s: float = 0.0002  # one way, gateway to replica
+    network_s: float = 0.0002  # one way, gateway to replica; of no account where the profile has a gateway's
     needs: dict[str, float] = field(default_factory=lambda: {"cpu": 1.0})
     priority: int = 0
     spares: int | None = None  # None: as the policy says

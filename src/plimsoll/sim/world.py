@@ -19,7 +19,7 @@ from plimsoll.core.scaling import Observation
 from plimsoll.policy.scaling import named
 from plimsoll.sim.arrivals import Arrivals
 from plimsoll.sim.crew import Crew
-from plimsoll.sim.draws import ROUTES, generator
+from plimsoll.sim.draws import BESIDE, ROUTES, beside, generator
 from plimsoll.sim.faults import schedule
 from plimsoll.sim.gateway import TURN_S, Gateway
 from plimsoll.sim.learning import new_forecast
@@ -81,7 +81,8 @@ class World:
 
     def _station(self, index: int, service: Service, watched: bool) -> Station:
         profile, bounds = service.profile, service.bounds
-        measure = Measure(self.seconds, self.start, bounds.p99_s, profile.overhead_s + 2 * service.network_s)
+        extra_s = beside(profile, service.network_s, generator(self.scenario.seed, index, BESIDE))
+        measure = Measure(self.seconds, self.start, bounds.p99_s, extra_s)
         seed = int(generator(self.scenario.seed, index, ROUTES).integers(2**63))
         gateway = Gateway(service, measure, Random(seed).random, self.at, watched=watched)
         crew = Crew(index, service, gateway, self, self.room, self.scenario.seed)

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench examples format clean help
+.PHONY: demo test check bench bench-scaling examples format clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -38,6 +38,10 @@ format: $(STAMP) ## format and mend what ruff can
 
 bench: $(STAMP)  ## side-by-side benchmarks; prints tables with ratios
 	@$(BIN)/python bench/run.py
+
+# Recorded traffic is looked for in the folder that PLIMSOLL_TRACES names (bench/README.md lists the files).
+bench-scaling: $(STAMP)  ## scaling policies on recorded traffic, beside each other and beside the oracle
+	@$(BIN)/python bench/scaling.py
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -12,7 +12,7 @@ How far this is from the simulator: docs/scaling.md.
 """
 
 from dataclasses import dataclass
-from math import ceil, exp, inf, log, sqrt
+from math import ceil, exp, expm1, inf, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ _USED = 0.97  # of the capacity: the rest goes to admission's margins and to mom
 _OPEN_S = 1.0  # the wait to keep where there is no budget
 _LEAST_WAIT = 0.02  # of the budget
 _BATCH_MOST = 64  # server.settings.max_batch: a replica's own bound, where the user says none
+_MOST_POWER = 700.0  # of e, in a float
 _LEAST_ITEM_S = 1e-12  # an item that takes less costs nothing
 
 
@@ -62,15 +63,23 @@ class Tail:
         return np.maximum(np.ceil(found - 1e-6), 1.0)
 
     def missed(self, replicas: int, rate: float) -> float:
-        """The share that would be late or refused."""
+        """The share that would be late or refused. Beyond what so many take it is what overflows a queue that holds no
+        more than w: with drift d = r - n·mu it is d / (1 - exp(-2·d·n·mu·w / (v·r))) a second (a Brownian motion
+        reflected at both ends; Harrison, as above), and never less than the allowed share."""
         capacity = replicas * self.per_replica
         if rate <= 0.0:
             return 0.0
         if capacity <= 0.0:
             return 1.0
-        if rate >= capacity:
-            return max(1.0 - capacity / rate, self.allowed)
-        return exp(-2.0 * (capacity - rate) * capacity * self.wait_s / (self.burst * rate))
+        drift = rate - capacity
+        power = 2.0 * drift * capacity * self.wait_s / (self.burst * rate)
+        if rate <= self.takes(replicas):
+            return exp(power)
+        if abs(power) < 1e-6:
+            lost = self.burst * rate / (2.0 * capacity * self.wait_s)
+        else:
+            lost = drift / -expm1(-power) if power > -_MOST_POWER else 0.0
+        return min(max(lost / rate, self.allowed), 1.0)
 
     def p99_s(self, replicas: int, rate: float) -> float:
         """What the p99 would be if nobody were refused; infinite from the capacity on."""

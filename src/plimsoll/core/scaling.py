@@ -132,6 +132,7 @@ class Bounds:
     cost_per_hour: float | None = None  # what the service may cost
     cost_per_million: float | None = None  # what a million of its requests may cost
     price_per_hour: float = 0.0  # of one replica
+    missed_share: float = 0.01  # that may be late or refused: the p99's hundredth, or the error budget where it is less
     cap_at_cost: bool = False  # budget.cost.whenExceeded: CapReplicas
 
 

@@ -9,6 +9,8 @@ from plimsoll.spec.service import ModelService
 
 _HPA_CPU = "70%"
 
+_P99_SHARE = 0.01
+
 
 def bounds_of(service: ModelService, platform: Platform | None = None) -> Bounds:
     """`price_per_hour` is 0 where no node class has a price for it; costs then bound nothing."""
@@ -24,6 +26,7 @@ def bounds_of(service: ModelService, platform: Platform | None = None) -> Bounds
         cost_per_hour=service.cost_per_hour if price else None,
         cost_per_million=service.cost_per_million if price else None,
         price_per_hour=price or 0.0,
+        missed_share=min(_P99_SHARE, service.error_rate or _P99_SHARE),
         cap_at_cost=service.cost_caps and price is not None,
     )
 

@@ -29,6 +29,7 @@ _RIPPLE, _SMOOTHED_S = 4.0, 6.0
 _MOST_RATE = 1e12
 _MOST_STEPS = 3600  # of a lead time: what one candidate remembers
 _PER_HOUR_S = 3600.0
+_USUAL_SHARE = 0.01  # late or refused: what the settings were found for
 _SUSTAINED_S = 30.0
 
 
@@ -56,6 +57,9 @@ class BudgetScaling:
     def __init__(self, bounds: Bounds, settings: BudgetSettings | None = None) -> None:
         self.bounds = bounds
         self.settings = settings or BudgetSettings()
+        # A stricter error budget makes each miss dearer by as much.
+        strict = min(max(bounds.missed_share, 1e-5) / _USUAL_SHARE, 1.0)
+        self._allowed = self.settings.allowed * strict
         self._backtest: Backtest | None = None
         self._lead_s = self._useful_s = self._margin = self._learned_s = 0.0
         self._burst = 1.0
@@ -91,7 +95,7 @@ class BudgetScaling:
             return asleep
         count, notes = self._bounded(wanted, rate, seen, before)
         mix = cheapest_mix(count, seen.kinds, least=self._least(seen), most=self.bounds.most)
-        given = sum(mix.values()) if mix else count
+        given = max(sum(mix.values()), self.bounds.least) if mix else count
         self._given = (given, count)
         if wanted > count:
             missed = tail.missed(max(count, 1), rate)
@@ -125,9 +129,7 @@ class BudgetScaling:
             weight = 1.0 - exp(-seen.over_s / _BURST_MEMORY_S)
             self._burst += weight * (min(max(seen.dispersion, 1.0), _MOST_BURST) - self._burst)
         bounds = self.bounds
-        tail = tail_of(
-            seen.service_time, bounds.p99_s, bounds.max_batch, burst=self._burst, allowed=self.settings.allowed
-        )
+        tail = tail_of(seen.service_time, bounds.p99_s, bounds.max_batch, burst=self._burst, allowed=self._allowed)
         if tail is None:
             return None
         self._learn_efficiency(seen, tail)
@@ -194,6 +196,7 @@ class BudgetScaling:
         margin = self._margin = min(max(margin, 0.0), settings.most_margin)
         more = (0.0, margin / 2, margin, margin + 0.1) if margin else (0.0, 0.1)
         price = min(settings.price + settings.price_per_lead_s * max(0.0, lead_s - 10.0), settings.most_price)
+        price *= settings.allowed / self._allowed
         steps = min(max(1, round(lead_s / step_s)), _MOST_STEPS)
         return Backtest(quantiles, more, steps, price, step_s)
 
@@ -312,7 +315,7 @@ def useful_after_s(seen: Observation) -> float:
     node_s = max(lead.node_s, lead.node_p90_s)
     if node_s <= 0.0 or seen.spare_slots is None:
         return start_s
-    room = max(seen.spare_slots, 0) / max(1.0, 0.25 * seen.wanted)
+    room = min(max(seen.spare_slots, 0), max(seen.wanted, 1)) / max(1.0, 0.25 * seen.wanted)
     return start_s + node_s * max(0.0, 1.0 - min(room, 1.0))
 
 

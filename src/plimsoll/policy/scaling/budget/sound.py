@@ -15,6 +15,7 @@ def nonsense(seen: Observation) -> str | None:
         ("requests that arrived", seen.arrived or 0, 0),
         ("late requests", seen.late, 0),
         ("replicas wanted", seen.wanted, 0),
+        ("starts that failed", lead.failed, 0),
         ("the model's seconds a batch", time.a_s, 0.0),
         ("the model's seconds an item", time.c_s, 0.0),
         ("the model's seconds for one", time.a_s + time.c_s, 1e-12 if time.samples else 0.0),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil, inf
 from time import perf_counter
 
 import numpy as np
@@ -18,6 +19,8 @@ from plimsoll.sim.scenario import Service
 
 LONG_S = 300.0  # beyond it a shorter way is offered
 _SAMPLE = 30_000  # requests that tell how fast this machine simulates
+_SAMPLE_S = 600.0
+_QUIET_LONG_S, _QUIET_S = 3600.0, 200.0  # from which length on a second without requests counts; how many tell its cost
 _EXTRAS_S = 120.0  # beyond it nothing more is simulated than what was asked for
 _COMPARED = 1_000_000  # requests that tell the fluid model's error
 _FLUID_SAMPLE_S = 120.0  # simulated seconds that tell how fast the fluid model is
@@ -47,9 +50,9 @@ def estimate(study: Study) -> Estimate:
         rounds = -(-len(study.variants) // workers)
         seconds = study.seconds * rounds * _fluid_cost(study)
         return Estimate(seconds, 0.0, study.requests, len(study.variants), workers, "")
-    rate = _measured(study)
+    each = study.requests / _measured(study) + study.seconds * _tick_cost(study)
     rounds = -(-len(study.variants) // workers)
-    seconds = study.requests * rounds / rate
+    seconds, rate = each * rounds, study.requests / each
     return Estimate(seconds, rate, study.requests, len(study.variants), workers, _minute_slice(study, seconds))
 
 
@@ -58,13 +61,32 @@ def _measured(study: Study) -> float:
     from plimsoll.sim.world import simulate
 
     rates = []
-    counts = _counts(study)
+    counts, step_s = _counts(study), study.planned[0].demand.step_s
     for moment in (int(counts.argmax()), int(np.abs(counts - counts.mean()).argmin())):
-        scenario = study.scenario(study.variants[0], part=_around(study, moment, _SAMPLE / 2))
+        first, last = _around(study, moment, _SAMPLE / 2, _SAMPLE_S)
+        if not counts[int(first / step_s) : ceil(last / step_s)].any():
+            continue
+        scenario = study.scenario(study.variants[0], part=(first, last))
         began = perf_counter()
         requests = sum(one.offered for one in simulate(scenario).services)
         rates.append(max(requests, 1) / max(perf_counter() - began, 1e-6))
     return min(rates)
+
+
+def _tick_cost(study: Study) -> float:
+    """Of a simulated second in which nothing comes, where there are many: a recording may have gaps of weeks."""
+    from plimsoll.sim.world import simulate
+
+    if study.seconds < _QUIET_LONG_S:
+        return 0.0
+    walls = []
+    scenario = study.scenario(study.variants[0], part=_around(study, int(_counts(study).argmax()), 1.0, 1.0))
+    for more in (0.0, _QUIET_S):
+        longest = max(one.traffic.trace.duration_s for one in scenario.services)
+        began = perf_counter()
+        simulate(replace(scenario, seconds=longest + more))
+        walls.append(perf_counter() - began)
+    return max(0.0, walls[1] - walls[0]) / _QUIET_S
 
 
 def _counts(study: Study) -> NDArray[np.float64]:
@@ -90,14 +112,14 @@ def _busiest(study: Study, requests: float) -> tuple[float, float]:
     return _around(study, int(_counts(study).argmax()), requests)
 
 
-def _around(study: Study, peak: int, requests: float) -> tuple[float, float]:
-    """(from, to) of the stretch around a step that has about so many requests."""
+def _around(study: Study, peak: int, requests: float, most_s: float = inf) -> tuple[float, float]:
+    """(from, to) of the stretch around a step that has about so many requests, and lasts no longer than `most_s`."""
     demand = study.planned[0].demand
     counts = _counts(study)
     sums = np.concatenate([[0.0], np.cumsum(counts)])
-    if sums[-1] <= requests:
+    if sums[-1] <= requests and study.seconds <= most_s:
         return 0.0, study.seconds
-    low, high = 0, len(counts)
+    low, high = 0, int(min(len(counts), max(2, most_s / demand.step_s / 2)))
     while high - low > 1:  # the longest stretch, as long before the peak as after it, that has no more
         middle = (low + high) // 2
         first, last = max(0, peak - middle), min(len(counts), peak + middle)
@@ -110,8 +132,8 @@ def _minute_slice(study: Study, seconds: float) -> str:
     if seconds <= 60:
         return ""
     begin, end = _busiest(study, study.requests * 60 / seconds)
-    speedup = study.options.speedup
-    whole = [round(at * speedup / 60) * 60 for at in (begin, end)]
+    speedup, first_s = study.options.speedup, study.planned[0].slice_start_s
+    whole = [round((first_s + at * speedup) / 60) * 60 for at in (begin, end)]
     return f"{format_duration(whole[0])}/{format_duration(max(whole[1], whole[0] + 60))}"
 
 

@@ -88,7 +88,7 @@ def from_file(
         hold_s=service.hold_s,
         needs=needs,
         priority=service.spec.scaling.priority,
-        spares=None if wish is None else wish.count,
+        spares=None if wish is None else wish.count if wish.state == "ModelLoaded" else 0,
         warnings=warnings,
     )  # fmt: skip
 
@@ -135,7 +135,7 @@ def parse_service_time(text: str) -> Profile:
     kind, _, rest = text.partition(":")
     try:
         if kind == "lognorm":
-            shape, loc, scale = rest.split(",")
+            shape, loc, scale = rest.split(",") if rest.count(",") == 2 else _three()
             law = LogNormal(_positive(shape), parse_duration(loc), parse_duration(scale))
             if law.mean_s <= 0:
                 raise ValueError("takes no time at all")
@@ -151,6 +151,10 @@ def parse_service_time(text: str) -> Profile:
             "lognorm:0.4225,79.3ms,68.6ms"
         ) from None
     return found
+
+
+def _three() -> list[str]:
+    raise ValueError("expected three figures: SHAPE,LOC,SCALE")
 
 
 def _positive(text: str) -> float:

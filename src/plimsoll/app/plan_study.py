@@ -28,6 +28,7 @@ DEFAULT_POLICIES = ("budget", "hpa-cpu", "hpa-rps", "kpa", "keda", "fixed", ORAC
 
 _DRAWN_MOST = 20_000_000  # requests whose counts are drawn to look ahead; of more, the expected ones do
 _STEPS_MOST = 200_000
+_LASTS_MOST_S = 10 * 365 * 86400.0  # simulated
 _FIRST_S = 10.0  # what replicas are there at the beginning for
 
 
@@ -77,6 +78,7 @@ class Planned:
     service: Service
     prepared: Prepared
     demand: Demand
+    slice_start_s: float = 0.0  # of the recording
 
     @property
     def name(self) -> str:
@@ -151,7 +153,7 @@ def prepare(options: PlanOptions) -> Study:
         money=money,
         early=[word for one in planned for word in foreseen(one.service, one.subject.goals, one.demand, money)],
         facts=_facts(options, planned, nodes),
-        notes=[warning for one in planned for warning in one.subject.warnings],
+        notes=[*(warning for one in planned for warning in one.subject.warnings), *_clipped(asked, planned)],
         own={one.name: asked[0].name_for(one.name) for one in planned},
     )
     _check_policies(study)
@@ -223,6 +225,11 @@ def _planned(subject: Subject, trace: Trace, options: PlanOptions, nodes: Sequen
         mean_rate=None if options.mean_replicas is None else options.mean_replicas * rate,
         seed=options.seed + place,
     )
+    if prepared.duration_s > _LASTS_MOST_S:
+        raise UserError(
+            f"--trace of {subject.name}: it lasts {prepared.duration_s / 86400:,.0f} days; times are seconds (are "
+            "these milliseconds?), and --slice takes a part"
+        )
     node_s = min((one.provisioning_s for one in nodes), default=0.0)
     times = Times(prepared.trace.start, options.speedup, prepared.duration_s)
     counts, step_s = _counts(prepared)
@@ -242,7 +249,7 @@ def _planned(subject: Subject, trace: Trace, options: PlanOptions, nodes: Sequen
         queue_cap=options.queue_cap,
         max_batch_one=subject.max_batch_one,
     )
-    return Planned(subject, service, prepared, demand)
+    return Planned(subject, service, prepared, demand, start_s or 0.0)
 
 
 def _counts(prepared: Prepared) -> tuple["np.ndarray[tuple[int], np.dtype[np.int64]]", float]:
@@ -297,13 +304,34 @@ def _policies(options: PlanOptions, planned: Sequence[Planned]) -> tuple[list[Va
     for text in asked:
         if text == ORACLE:
             continue
-        texts = {one.name: f"fixed:{one.demand.fewest(LATE_ALLOWED)}" if text == "fixed" else text for one in planned}
+        texts = {one.name: _fewest(one) if text == "fixed" else text for one in planned}
         key = next(iter(texts.values())) if len(set(texts.values())) == 1 else text
         # What the file already says under another name isn't run twice: its own `hpa-cpu:target=80%` for `hpa-cpu`.
         same = key == variants[0].key or (options.policies is None and text == variants[0].key.partition(":")[0])
         if not same and key not in {variant.key for variant in variants}:
             variants.append(Variant(key, texts))
     return variants, ORACLE in asked
+
+
+def _fewest(one: Planned) -> str:
+    bounds = one.service.bounds
+    return f"fixed:{min(max(one.demand.fewest(LATE_ALLOWED), bounds.least), bounds.most)}"
+
+
+def _clipped(variants: Sequence[Variant], planned: Sequence[Planned]) -> list[str]:
+    """What `fixed:N` outside a service's bounds really is."""
+    found = []
+    for variant in variants:
+        for one in planned:
+            name, _, count = variant.texts[one.name].partition(":")
+            bounds = one.service.bounds
+            if name == "fixed" and count.isdecimal() and not bounds.least <= int(count) <= bounds.most:
+                held = min(max(int(count), bounds.least), bounds.most)
+                found.append(
+                    f"fixed:{count} is {held} replicas of {one.name}: it has {bounds.least} to {bounds.most}"
+                    " (--min-replicas, --max-replicas)"
+                )
+    return found
 
 
 def _check_policies(study: Study) -> None:

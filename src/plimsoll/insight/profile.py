@@ -1,13 +1,16 @@
 """What one replica does, learned by running it: `plimsoll profile` writes it, `plan` and the scaler start from it."""
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any, get_args
 
 from plimsoll.core.errors import UserError
 from plimsoll.core.service_time import ServiceTime
 
 VERSION = 1
+
+_LEAST = {"max_batch": 1}
+_MOST = 1e15  # seconds or bytes: beyond it is a slip of the pen
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,37 @@ def read_profile(text: str, name: str) -> Profile:
         raise UserError(f"{remedy} ({error})") from error
     if not isinstance(found, dict) or found.pop("plimsollProfile", None) != VERSION:
         raise UserError(remedy)
-    lognormal = found.pop("lognormal", None)
-    try:
-        return Profile(**found, lognormal=LogNormal(**lognormal) if lognormal else None)
-    except TypeError as error:
-        raise UserError(f"{remedy} ({error})") from error
+    law = found.pop("lognormal", None)
+    wrong = _amiss(found, Profile, "")
+    if isinstance(law, dict):
+        wrong += _amiss(law, LogNormal, "lognormal.")
+    elif law is not None:
+        wrong.append(f"lognormal: {law!r}; expected shape, loc_s and scale_s")
+    elif not wrong and found["a_s"] + found["c_s"] <= 0:
+        wrong.append("a_s and c_s: a batch takes no time at all")
+    if wrong:
+        raise UserError(f"{remedy} ({'; '.join(wrong[:3])})")
+    return Profile(**found, lognormal=LogNormal(**law) if law is not None else None)
+
+
+def _amiss(found: dict[str, Any], kind: type[Profile | LogNormal], where: str) -> list[str]:
+    """Which keys are missing or unknown, and which values are none of `kind`'s: figures are 0 or more."""
+    known = {field.name: field for field in fields(kind)}
+    missing = [name for name, field in known.items() if field.default is MISSING and name not in found]
+    wrong = [f"{where}{name}: missing" for name in missing]
+    for name, value in found.items():
+        if name not in known or name == "lognormal":
+            wrong.append(f"{where}{name}: no key of a profile")
+        elif not _fits(name, value, known[name].type):
+            expected = "text" if known[name].type is str else f"{_LEAST.get(name, 0)} or more"
+            wrong.append(f"{where}{name}: {value!r}; expected {expected}")
+    return wrong
+
+
+def _fits(name: str, value: object, wanted: object) -> bool:
+    kinds = get_args(wanted) or (wanted,)
+    if value is None or isinstance(value, str):
+        return type(value) in kinds
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _LEAST.get(name, 0) <= value < _MOST:
+        return False
+    return float in kinds or (int in kinds and value == int(value))

@@ -43,6 +43,11 @@ def test_a_service_time_as_text(text, a_s, c_s, spread):
     assert (found.a_s, found.c_s, found.spread) == pytest.approx((a_s, c_s, spread))
 
 
+def test_a_lognormal_one_with_too_few_figures_says_which_are_expected():
+    with pytest.raises(UserError, match="expected three figures: SHAPE,LOC,SCALE; write"):
+        parse_service_time("lognorm:1,2")
+
+
 def test_a_lognormal_one_is_of_single_requests():
     found = parse_service_time("lognorm:0.4225,79.3ms,68.6ms")
     assert found.lognormal.mean_s == pytest.approx(0.0793 + 0.0686 * 1.0933, rel=1e-4)

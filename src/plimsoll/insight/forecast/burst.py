@@ -29,7 +29,7 @@ class BurstDetector:
         last.append(rate)
         if self._usual is None:
             self._usual = max(1.0, rate) * _MEAN_OF
-        if len(last) < last.maxlen:  # type: ignore[operator]
+        if len(last) < _MEAN_OF + _OVER_S:
             self.level = rate
             return
         values = list(last)

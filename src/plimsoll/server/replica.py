@@ -11,14 +11,13 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, thread_time
 from typing import Any
 
 import msgspec
 import psutil
 
 from plimsoll.core.errors import HostError, ModelLoadError, ReplicaLost
-from plimsoll.core.service_time import ServiceTime
 from plimsoll.insight.service_time import ServiceTimeModel
 from plimsoll.models import open_model
 from plimsoll.policy.admission import AdmissionGate, GateSettings
@@ -26,6 +25,7 @@ from plimsoll.policy.batching import BatchQueue, BatchSettings
 from plimsoll.ports.spawner import Spawner
 from plimsoll.server.bulk import BulkCodec
 from plimsoll.server.engine import Engine
+from plimsoll.server.handling import Handling
 from plimsoll.server.intake import Intake
 from plimsoll.server.pages import Pages
 from plimsoll.server.record import Record
@@ -71,6 +71,7 @@ class Replica:
         self._http = HttpServer(self._intake, settings.http, clock=monotonic)
         self._queue = BatchQueue(BatchSettings())  # until the model has told its own limit
         self._learned = ServiceTimeModel()
+        self._handling = Handling()
         self._runner: Runner | None = None
         self._engine: Engine | None = None
         self._bulk: BulkCodec | None = None
@@ -225,7 +226,7 @@ class Replica:
         )
 
     def _send_load(self, engine: Engine, now: float) -> None:
-        estimate: ServiceTime = self._learned.estimate
+        self._handling.look(thread_time(), self._record.requests)
         with suppress(psutil.Error):
             self._record.rss_bytes = self._process.memory_info().rss
         self._record.utilize(now)
@@ -237,6 +238,6 @@ class Replica:
                 "loop_lag_p99_s": self._record.lag_p99(),
                 "rss_bytes": self._record.rss_bytes,
                 "requests": self._record.requests,
-                "service_time": msgspec.to_builtins(estimate),
+                "service_time": msgspec.to_builtins(self._handling.beside(self._learned.estimate)),
             }
         )

@@ -8,8 +8,7 @@ from plimsoll.spec.scaling_parts import Scaling
 from plimsoll.spec.service import ModelService
 
 _HPA_CPU = "70%"
-
-_P99_SHARE = 0.01
+_P99_SHARE = 0.01  # late or refused, which a p99 leaves
 
 
 def bounds_of(service: ModelService, platform: Platform | None = None) -> Bounds:

@@ -29,7 +29,7 @@ def some_kinds(draw):
         ReplicaKind(
             name,
             draw(st.integers(0, 40)) / 8,
-            draw(st.sampled_from([0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])),
+            draw(st.sampled_from([0.5, 0.75, 1.0, 1.5, 2.0, 3.0])),
             draw(st.one_of(st.none(), st.integers(0, 4))),
         )
         for name in "abc"[: draw(st.integers(1, 3))]

@@ -64,9 +64,10 @@ def _measured(study: Study) -> float:
     counts, step_s = _counts(study), study.planned[0].demand.step_s
     for moment in (int(counts.argmax()), int(np.abs(counts - counts.mean()).argmin())):
         first, last = _around(study, moment, _SAMPLE / 2, _SAMPLE_S)
-        if not counts[int(first / step_s) : ceil(last / step_s)].any():
+        if not counts[int(first / step_s) : max(1, ceil(last / step_s))].any():
             continue
-        scenario = study.scenario(study.variants[0], part=(first, last))
+        whole = (first, last) == (0.0, study.seconds)
+        scenario = study.scenario(study.variants[0], part=None if whole else (first, last))
         began = perf_counter()
         requests = sum(one.offered for one in simulate(scenario).services)
         rates.append(max(requests, 1) / max(perf_counter() - began, 1e-6))

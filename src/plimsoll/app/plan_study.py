@@ -227,7 +227,7 @@ def _planned(subject: Subject, trace: Trace, options: PlanOptions, nodes: Sequen
     )
     if prepared.duration_s > _LASTS_MOST_S:
         raise UserError(
-            f"--trace of {subject.name}: it lasts {prepared.duration_s / 86400:,.0f} days; times are seconds (are "
+            f"--trace of {subject.name}: it lasts {_rough(prepared.duration_s / 86400)} days; times are seconds (are "
             "these milliseconds?), and --slice takes a part"
         )
     node_s = min((one.provisioning_s for one in nodes), default=0.0)
@@ -387,6 +387,10 @@ def _ability(one: Planned) -> str:
         f"{inputs.told(one.service.profile)}; a replica answers about {_rate(one.demand.rate)}{within}; {bounds.least} "
         f"to {bounds.most} replicas"
     )
+
+
+def _rough(value: float) -> str:
+    return f"{value:,.0f}" if value < 1e9 else f"{value:.3g}"
 
 
 def _rate(value: float) -> str:

@@ -45,7 +45,7 @@ def concluded(
             found += surges(service, demand, money)
         found += pays(own, tried, money)
         if result is not None:
-            found += hours(result, demand, money)
+            found += hours(result, demand, money, service.bounds.most)
     return found + both(rows, goals, money)
 
 
@@ -121,7 +121,7 @@ def pays(own: Row, tried: Sequence[Tried], money: Money) -> list[Advice]:
     return found
 
 
-def hours(result: ServiceResult, demand: Demand, money: Money) -> list[Advice]:
+def hours(result: ServiceResult, demand: Demand, money: Money, most: int) -> list[Advice]:
     """Where misses come together in time: the fewest replicas that would have been enough then, and what they cost. An
     estimate from the timeline: a step's misses count as mended where so many replicas would have answered its load."""
     line = result.timeline
@@ -139,7 +139,7 @@ def hours(result: ServiceResult, demand: Demand, money: Money) -> list[Advice]:
     lacking = needed[(missed[begin:end] > 0) & (needed > ready[begin:end])]
     if not len(lacking):
         return []
-    least = ceil(float(np.quantile(lacking, 0.9)))
+    least = min(most, ceil(float(np.quantile(lacking, 0.9))))
     mended = int(missed[begin:end][needed <= least].sum())
     if mended < 0.25 * total or least <= int(ready[begin:end].min()):
         return []

@@ -38,6 +38,11 @@ def test_a_trace_of_centuries_is_refused_before_anything_is_simulated(trace):
         study(trace(0, 1, 10_000_000_000))
 
 
+def test_a_single_request_is_a_trace(trace):
+    found = estimate(study(trace(5)))
+    assert (found.requests, found.long) == (1, False)
+
+
 def test_a_gap_of_a_month_takes_time_although_nothing_comes(trace):
     short, long = study(trace(0, 1, 2, 3)), study(trace(0, 1, 2, 3, 30 * DAY_S))
     assert estimate(long).seconds > 20 * estimate(short).seconds

@@ -134,7 +134,7 @@ def test_misses_that_come_in_one_hour_are_told_with_the_minimum_that_removes_the
     missed, ready = [0] * 1440, [1] * 1440
     for minute in range(480, 500):
         offered[minute], missed[minute] = 57_000, 27_000  # 950/s
-    (only,) = hours(result(missed, offered, ready), day(), PRICED)
+    (only,) = hours(result(missed, offered, ready), day(), PRICED, 60)
     # one more replica between 08:00 and 09:00
     assert only.text == (
         "minReplicas 2 between 08:00 and 09:00 removes about 100% of the late and refused for $0.04 more "
@@ -143,12 +143,21 @@ def test_misses_that_come_in_one_hour_are_told_with_the_minimum_that_removes_the
     assert only.evidence["replica_hours"] == pytest.approx(1.0)
 
 
+def test_no_more_replicas_are_advised_than_the_file_allows():
+    offered, missed, ready = [12_000] * 1440, [0] * 1440, [1] * 1440
+    for minute in range(480, 500):
+        offered[minute], missed[minute] = (57_000, 27_000) if minute < 490 else (200_000, 170_000)
+    (only,) = hours(result(missed, offered, ready), day(), FREE, 60)
+    assert only.evidence["least"] == 7
+    assert hours(result(missed, offered, ready), day(), FREE, 2) == []  # it would remove 14% of them
+
+
 def test_misses_everywhere_or_beside_enough_replicas_are_no_matter_of_hours():
     offered, ready = [12_000] * 1440, [1] * 1440
-    assert hours(result([600] * 1440, offered, ready), day(), FREE) == []
+    assert hours(result([600] * 1440, offered, ready), day(), FREE, 60) == []
     bunched = [0] * 480 + [27_000] * 20 + [0] * 940
-    assert hours(result(bunched, offered, [4] * 1440), day(), FREE) == []  # something else than too few
-    assert hours(result([0] * 1440, offered, ready), day(), FREE) == []
+    assert hours(result(bunched, offered, [4] * 1440), day(), FREE, 60) == []  # something else than too few
+    assert hours(result([0] * 1440, offered, ready), day(), FREE, 60) == []
 
 
 def test_latency_and_cost_that_cannot_both_hold():

@@ -46,7 +46,7 @@ class Track:
         at = self._at
         if self._seen >= self.steps:
             known = self._past[at]
-            error = np.where(np.isnan(known), 1e12, rate - known)
+            error = np.where(np.isnan(known), 0.0, rate - known)  # silence is paid by its loss alone
             self._errors[:, (self._seen - self.steps) % _MEMORY] = error
             self._filled = min(self._filled + 1, _MEMORY)
             short = rate - self._upper[at]

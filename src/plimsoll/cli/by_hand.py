@@ -45,7 +45,7 @@ def scale(
         raise UserError(f"scale {name} {replicas}: write a number of replicas, or auto")
     client = client_of(port)
     wanted = None if replicas == "auto" else int(replicas)
-    client.scale(name, wanted, None if for_ is None else seconds(for_))
+    client.scale(name, wanted, None if for_ is None else seconds(for_, "--for"))
     status = client.service(name)
     until = time.monotonic() + seconds(timeout)
     while not no_wait and not _scaled(status, wanted) and time.monotonic() < until:

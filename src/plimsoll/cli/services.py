@@ -144,14 +144,14 @@ def _last_seq(client: "AdminClient") -> int:
     return max((int(event["seq"]) for event in client.events()), default=0)
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str = "--timeout") -> float:
     from plimsoll.core.errors import UserError
     from plimsoll.core.units import parse_duration
 
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise UserError(f"--timeout: {error}") from None
+        raise UserError(f"{option}: {error}") from None
 
 
 def print_event(console: Console, event: Mapping[str, Any], *, clock: bool = False, width: int = 0) -> None:

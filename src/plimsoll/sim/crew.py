@@ -90,6 +90,8 @@ class Crew:
         if surplus > 0:
             changed |= self._let_go(surplus, now)
         changed |= self._demote(now)
+        if self._retry_at is not None and now >= self._retry_at and not self.count(_FAILED, _STARTING):
+            self._retry_at = None  # whoever was to be tried again was let go
         for _ in range(-surplus):
             if self._retry_at is not None:
                 break  # starts fail: the back-off's one try is enough

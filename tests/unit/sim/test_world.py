@@ -267,6 +267,14 @@ def test_starts_that_fail_are_tried_again_ever_more_slowly():
     assert found.timeline.ready[-1] == 3
 
 
+def test_whoever_waits_to_be_tried_again_and_is_let_go_keeps_nobody_from_starting():
+    policy = "schedule:0 * * * *=1;1 * * * *=3;2 * * * *=1;3 * * * *=4"
+    made = service(20.0, 240.0, start_replicas=1, policy=policy, bounds=BOUNDS)
+    found = run(made, faults=[Fault(50, "start", for_s=69)])
+    assert (found.timeline.ready[110], found.timeline.wanted[110]) == (1, 3)
+    assert (found.timeline.ready[-1], found.timeline.wanted[-1]) == (4, 4)
+
+
 def test_metrics_that_stop_leave_the_count_as_it_is():
     trace = steps((20, 100.0), (30, 900.0))
     found = run(service(trace=trace, start_replicas=1, policy="budget", bounds=BOUNDS),

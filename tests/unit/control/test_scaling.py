@@ -490,3 +490,19 @@ async def test_another_services_turn_doesnt_bring_back_what_the_file_took(world)
     await world.seconds([450, 450])
     assert known["risk"].scaler.seen.now > known["mood"].scaler.seen.now
     assert (world.wanted(), world.messages()) == (2, [])
+
+
+@timeline
+async def test_after_starts_that_failed_one_is_tried_at_a_time_until_one_gets_ready(world):
+    await world.up()
+    await world.seconds([50, 50])
+    world.lives["mood"] = Life(startup_s=0.2, fails="no memory")
+    await world.seconds([450] * 12)
+    assert (len(world.endpoints()), world.seen.lead.failed >= 3) == (1, True)
+    await world.seconds([50, 50, 50])
+    assert (world.wanted(), len(world.backend.observe())) == (1, 1)  # whoever was to be tried again was let go
+    await world.seconds([450])
+    assert world.wanted() == 2
+    world.lives["mood"] = Life(startup_s=0.2)
+    await world.seconds([450] * 60)
+    assert (world.wanted(), len(world.endpoints())) == (5, 5)

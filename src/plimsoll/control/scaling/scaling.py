@@ -15,7 +15,7 @@ from plimsoll.control.scaling.scaler import SILENT_S, Forecasting, Kit, ServiceS
 from plimsoll.control.service_state import ServiceState
 from plimsoll.control.timeline import Kind, Level, Timeline
 from plimsoll.core.errors import UserError
-from plimsoll.core.scaling import Bounds, Decision, ScalingPolicy
+from plimsoll.core.scaling import Bounds, Decision, ReplicaState, ScalingPolicy
 from plimsoll.core.snapshot import GatewayReport
 from plimsoll.insight.profile import Profile
 from plimsoll.ports.backend import ReplicaPhase
@@ -250,7 +250,9 @@ class Scaling:
             return 1  # somebody waits for a first replica
         if seen.lead.failed >= _FAILED_MOST and asked > max(state.scaled, 1):
             known.refused = f"the last {seen.lead.failed} starts failed: more would not help"
-            return max(state.scaled, 1)
+            # One goes on trying: where the last that failed was let go meanwhile, a new one.
+            tried = seen.count(ReplicaState.FAILED, ReplicaState.STARTING)
+            return max(state.scaled, 1) + int(not tried)
         return asked
 
     def _tell_holding(self, state: ServiceState, known: _Scaled, now: float) -> None:

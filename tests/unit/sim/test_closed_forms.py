@@ -5,11 +5,10 @@ from statistics import mean, stdev
 
 import numpy as np
 import pytest
+from tests.unit.sim.scenes import run, service
 
 from plimsoll.core.scaling import Bounds
 from plimsoll.insight.profile import Profile
-
-from tests.unit.sim.scenes import run, service
 
 SEEDS = range(8)
 T_995 = 3.499  # Student's t with 7 degrees of freedom

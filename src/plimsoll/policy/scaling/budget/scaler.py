@@ -325,12 +325,12 @@ def _reason(before: int, count: int, rate: float, tail: Tail, lead_s: float, bou
     fewer = count - 1
     if bounds.p99_s is None or fewer < 1:
         return f"{text}; a replica takes {_rate(tail.per_replica)}"
-    p99_s = tail.p99_s(fewer, rate)
-    if p99_s == inf or p99_s > 10.0 * bounds.p99_s:
-        return f"{text}; {fewer} take {_rate(tail.takes(fewer))}"
-    sign = ">" if p99_s > bounds.p99_s else "≤"
-    at = f"at {fewer} replica{'s' if fewer > 1 else ''}"
-    return f"{text}; {at} p99 would be {_ms(p99_s)} {sign} {_ms(bounds.p99_s)}"
+    if rate <= tail.takes(fewer):
+        return f"{text}; {fewer} would do, if that lasts"
+    p99_s, at = tail.p99_s(fewer, rate), f"at {fewer} replica{'s' if fewer > 1 else ''}"
+    if bounds.p99_s < p99_s <= 10.0 * bounds.p99_s:
+        return f"{text}; {at} p99 would be {_ms(p99_s)} > {_ms(bounds.p99_s)}"
+    return f"{text}; {at} {tail.missed(fewer, rate):.1%} would be late or refused"
 
 
 def _rate(per_s: float) -> str:

@@ -41,6 +41,9 @@ _log = logging.getLogger(__name__)
 _TICK_S = 0.02  # loop lag is sampled, expiries are answered and hangs noticed this often
 _REPORT_EVERY = 50  # ticks
 _STALL_S = 1.0  # no busy loop is that late: the process was stopped, or the machine slept
+# libuv's timers move in whole milliseconds, so an idle loop is up to 1.2 ms late. Counted as lag, that made a service
+# with a p99 budget of 5 ms refuse 8% of its requests at a seventh of its capacity.
+_TIMER_STEP_S = 0.001
 _LAG_KEPT = 0.8  # of the largest lag at each tick: a stall is believed for some 0.2 s
 # No more of it, however long it was: who stood still for 3 s (SIGSTOP, a machine that was suspended) refused everybody
 # for a third of a second more. What waited in the kernel meanwhile is read before the next tick, and sees all of it.
@@ -200,7 +203,7 @@ class Replica:
         if lag_s > _STALL_S:
             engine.stalled()
             lag_s = 0.0
-        engine.lag_s = max(lag_s, min(engine.lag_s * _LAG_KEPT, _LAG_KEPT_MOST_S))
+        engine.lag_s = max(lag_s - _TIMER_STEP_S, min(engine.lag_s * _LAG_KEPT, _LAG_KEPT_MOST_S))
         engine.check()
         self._intake.check(now)
         self._ticks += 1

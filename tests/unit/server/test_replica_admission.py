@@ -1,5 +1,6 @@
 """Admission at a real replica: who would be late is told at once, and absurd deadlines have a clear outcome."""
 
+import asyncio
 import json
 import time
 
@@ -87,3 +88,21 @@ def test_bytes_in_hand_are_bounded(replica):
     host.release()
     assert busy.result(20).status == waiting.result(20).status == 200
     assert host.replica._intake.held_bytes == 0
+
+
+@pytest.mark.parametrize(("late_ms", "counted_ms"), [(0.9, 0.0), (3.0, 2.0)])
+def test_a_timers_own_step_is_no_lag(replica, monkeypatch, late_ms, counted_ms):
+    host = replica()
+
+    async def ticked():
+        one = host.replica
+        now = time.monotonic()
+        one._timer.cancel()
+        one._engine.lag_s, one._due = 0.0, now - late_ms / 1000
+        with monkeypatch.context() as patch:
+            patch.setattr("plimsoll.server.replica.monotonic", lambda: now)
+            one._tick()
+        return one._engine.lag_s
+
+    lag_s = asyncio.run_coroutine_threadsafe(ticked(), host.loop).result(10)
+    assert lag_s * 1000 == pytest.approx(counted_ms, abs=1e-6)

@@ -61,6 +61,10 @@ def test_what_is_learned_of_a_model_whose_times_are_known(plimsoll, sleepy, tmp_
     assert 0 < profile["cold_s"] <= profile["cold_p90_s"]
     assert profile["cpu"] < 0.5  # it sleeps
     assert profile["memory_bytes"] > 2**20
+    # Through a gateway a lone request takes longer than straight at the replica.
+    assert profile["gateway_s"] > 0
+    assert profile["beside_p90_s"] >= profile["overhead_s"] + profile["gateway_s"]
+    assert "more through a gateway" in done.stdout
     assert "items/s inside the p99 budget of 200 ms" in done.stdout
     assert "t(b) = " in done.stdout
     assert "cold start 4 of 4" in done.stdout

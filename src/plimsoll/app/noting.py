@@ -30,10 +30,11 @@ class Notes:
 
 
 class NotingSpawner:
-    """Starts replicas that note their batches in `notes`. `model`: what the last that was ready said of its model."""
+    """Starts replicas that note their batches in `notes`. `model`: what the last that was ready said of its model.
+    `plain`: what starts them, and other processes without notes."""
 
     def __init__(self, spawner: ForkSpawner | ExecSpawner, notes: Notes) -> None:
-        self._spawner, self._notes = spawner, notes
+        self.plain, self._notes = spawner, notes
         self.server_path = spawner.server_path
         self.close = spawner.close
         self.model: dict[str, Any] = {}
@@ -57,4 +58,4 @@ class NotingSpawner:
             "notes": str(self._notes.path),
         }
         spec = dataclasses.replace(spec, args=args)
-        return await self._spawner.spawn(spec, on_status=hear, on_exit=on_exit, fds=fds)
+        return await self.plain.spawn(spec, on_status=hear, on_exit=on_exit, fds=fds)

@@ -13,7 +13,7 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -25,6 +25,7 @@ from plimsoll.app.local import MODULES, preloads
 from plimsoll.app.model_digest import model_digest
 from plimsoll.app.noting import Notes, NotingSpawner
 from plimsoll.app.replica_args import MAX_BATCH
+from plimsoll.app.through_gateway import gateway_before, latencies_through, requests_for
 from plimsoll.backends.local import processes
 from plimsoll.backends.local.backend import LocalBackend
 from plimsoll.backends.local.spawner_exec import ExecSpawner
@@ -32,13 +33,16 @@ from plimsoll.backends.local.spawner_fork import ForkSpawner
 from plimsoll.control.revisions import Revision, RevisionStore
 from plimsoll.core.errors import HostError, ModelLoadError
 from plimsoll.insight.profile import Profile
-from plimsoll.insight.profiling import Fit, Phase, capacity, fit, quantile
+from plimsoll.insight.profiling import Fit, Phase, beside, capacity, fit, quantile
 from plimsoll.load import Target
 from plimsoll.ports.backend import DesiredReplicas, ObservedReplica, ReplicaPhase, ReplicaTemplate
+from plimsoll.ports.spawner import Spawner
 from plimsoll.spec import ModelService
 
 STARTS = 3
 _ENTRY = "plimsoll.app.profiled:main"
+_ENTRIES = ("plimsoll.app.profiled", "plimsoll.app.through_gateway")
+_THROUGH = 0.15  # of the seconds that batches are timed: lone requests through a gateway come on top
 _MOST_CALLERS = 256
 _SETTLE = 0.2  # of a phase, before anything counts
 _LEAST_BATCHES = 8  # of a phase, unless it takes five times its share of the time
@@ -128,13 +132,14 @@ class _Profiling:
                 self._done += 1
             assert replica is not None
             phases = await self._drive(replica, targets, _limit(service, spawner.model))
-        return self._result(revision, phases, starts, note, _limit(service, spawner.model))
+            through = await self._through(replica, targets, phases, spawner.plain)
+        return self._result(revision, phases, starts, note, _limit(service, spawner.model), through)
 
     @asynccontextmanager
     async def _backend(self) -> AsyncIterator[tuple[LocalBackend, NotingSpawner]]:
         self._tell("warming up, as plimsoll up does")
         fork = self._options.start_method == "fork"
-        processes_of = ForkSpawner(self._folder, modules=(*MODULES, "plimsoll.app.profiled")) if fork else ExecSpawner()
+        processes_of = ForkSpawner(self._folder, modules=(*MODULES, *_ENTRIES)) if fork else ExecSpawner()
         spawner = NotingSpawner(processes_of, self._notes)
         backend = LocalBackend(self._folder, entry=_ENTRY, spawner=spawner)
         try:
@@ -210,6 +215,18 @@ class _Profiling:
         finally:
             await callers.stop()
 
+    async def _through(
+        self, replica: ObservedReplica, targets: list[Target], phases: list[Phase], spawner: Spawner
+    ) -> list[float]:
+        """Latencies of lone requests through a gateway."""
+        alone = phases[0].latencies_s if phases else ()
+        count, gap_s = requests_for(quantile(alone, 0.5), _THROUGH * self._options.seconds) if alone else (0, 0.0)
+        if not count:
+            return []
+        self._tell("through a gateway", phases)
+        async with gateway_before(spawner, self._folder, self._service, replica.address) as door:
+            return await latencies_through(door, targets, count, gap_s)
+
     def _cpu_s(self, replica: ObservedReplica) -> float:
         """Of all its processes; and their memory is looked at."""
         pid = replica.pid
@@ -225,7 +242,9 @@ class _Profiling:
             what += f"   {last.items / last.wall_s:,.0f}/s before, batches of {last.items / len(last.batches):.3g}"
         self._say(what, min(self._done / self._total, 1.0))
 
-    def _result(self, revision: Revision, phases: list[Phase], starts: list[float], note: str, limit: int) -> Profiled:
+    def _result(
+        self, revision: Revision, phases: list[Phase], starts: list[float], note: str, limit: int, through: list[float]
+    ) -> Profiled:
         service = self._service
         if not phases:
             raise HostError(
@@ -249,6 +268,9 @@ class _Profiling:
             machine=_machine(),
             model=model_digest(service),
         )
+        if through:
+            gateway_s, beside_p90_s = beside(profile, through)
+            profile = replace(profile, gateway_s=_rounded(gateway_s), beside_p90_s=_rounded(beside_p90_s))
         batch, rate = capacity(profile, service.p99_s)
         return Profiled(profile, found, tuple(starts), tuple(phases), service.p99_s, rate, batch, note, self._busy)
 

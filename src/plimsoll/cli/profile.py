@@ -127,7 +127,11 @@ def _tell(console: Console, found: "Profiled", target: "Path") -> None:
         f"  t(b) = {_ms(fit.model_a_s)} + {_ms(fit.model_c_s)} x b in the model, spread {fit.spread:.0%}; "
         f"with its requests {_ms(profile.a_s)} + {_ms(profile.c_s)} x b"
     )
-    console.line(f"  beside a batch: {_ms(profile.overhead_s)} a request; {profile.cpu:.2f} cores while one runs")
+    through = "" if profile.gateway_s is None else f", {_ms(profile.gateway_s)} more through a gateway"
+    high = "" if profile.beside_p90_s is None else f" (p90 of both {_ms(profile.beside_p90_s)})"
+    console.line(
+        f"  beside a batch: {_ms(profile.overhead_s)} a request{through}{high}; {profile.cpu:.2f} cores while one runs"
+    )
     console.line(f"  {'batch':>7} {'measured':>10} {'fitted':>10} {'error':>7} {'batches':>8}", "dim")
     for row in _few(list(fit.rows)):
         style = "yellow" if row.misfit else ""

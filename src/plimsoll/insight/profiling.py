@@ -16,6 +16,7 @@ MISFIT = 0.2  # of the measured time: beyond it a line says little about a size
 _FEW = 3  # batches of one size that are too few to be held against the line, where others have more
 _TOP_DROPPED = 0.02  # of a size's slowest batches: a collection or another process, not the model
 _UNBOUNDED = 10**6  # items: as good as any number
+_Z90 = 1.2815515655446004  # the standard normal's 90th percentile
 _LONG_TAIL = 0.3  # relative spread of single requests from which a lognormal says more than mean and spread
 
 
@@ -136,6 +137,18 @@ def capacity(profile: Profile, p99_s: float | None) -> tuple[int, float]:
     room = p99_s - profile.overhead_s
     batch = min(max(found.largest_within(room / 2), min(found.largest_within(room), 1)), most)
     return (batch, found.capacity(batch)) if batch > 0 else (0, 0.0)
+
+
+def beside(profile: Profile, latencies_s: Sequence[float]) -> tuple[float, float]:
+    """(gateway_s, beside_p90_s) of lone requests through a gateway: what their median and their 90th percentile have
+    beyond a batch of one. Of the second the batch's own spread is taken away, as variances add up."""
+    law = profile.lognormal
+    batch_s = profile.a_s + profile.c_s if law is None else law.loc_s + law.scale_s
+    spread_s = profile.spread * batch_s if law is None else law.scale_s * (exp(_Z90 * law.shape) - 1) / _Z90
+    middle, high = quantile(latencies_s, 0.5), quantile(latencies_s, 0.9)
+    gateway_s = max(middle - batch_s - profile.overhead_s, 0.0)
+    own = sqrt(max((high - middle) ** 2 - (_Z90 * spread_s) ** 2, 0.0))
+    return gateway_s, profile.overhead_s + gateway_s + own
 
 
 def line(points: Sequence[tuple[float, float, float]]) -> tuple[float, float]:

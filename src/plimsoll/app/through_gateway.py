@@ -1,0 +1,152 @@
+"""What a request takes through a gateway when nobody else is there, as `plimsoll load` sees it: for `plimsoll profile`.
+
+A gateway process like those of `up`, told of one replica by itself, and an open loop that leaves the replica idle
+between two requests. A closed loop sees less: nobody sleeps in it, and waking costs a fifth of a small model's latency.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit
+
+from plimsoll.app.child_host import on_signals, run_loop, status_writer
+from plimsoll.app.gateway import gateway_settings
+from plimsoll.backends.local.child import EXIT_FAILED, finish
+from plimsoll.core.errors import HostError
+from plimsoll.core.snapshot import Endpoint, Route, ServiceView, Snapshot
+from plimsoll.gateway import Gateway
+from plimsoll.insight.traffic import Arrivals, Gaps, constant, draw
+from plimsoll.load import Target
+from plimsoll.load.client import LoadSettings
+from plimsoll.load.run import Traffic, run_load
+from plimsoll.ports.spawner import ChildContext, ChildSpec, Spawner
+from plimsoll.spec import ModelService
+from plimsoll.wire.http1 import TcpAddress, parse_address
+
+ENTRY = "plimsoll.app.through_gateway:main"
+_LEAST_GAP_S = 0.001  # 1,000 a second: a gateway and its client still sleep between two
+_ALONE = 3.0  # times its latency until the next one is sent
+_LEAST, _MOST = 12, 1500  # requests
+_WARMING = 0.1  # of them: connections are made, caches filled
+_MIXED = 4  # examples in turn
+_READY_S = 15.0
+_LONG_S = 3600.0  # nothing is late
+_ACCEPTED = "ok"
+
+
+def main(context: ChildContext) -> None:
+    """Called in the child; `args` are a gateway's (see `app.gateway`), and `service`: name, routes and the replica's
+    address."""
+    finish(run_loop(_run(context)))
+
+
+async def _run(context: ChildContext) -> int:
+    report, stop = status_writer(context.status_fd), asyncio.Event()
+    on_signals(stop.set)
+    gateway = Gateway(gateway_settings(dict(context.args)))
+    told = context.args["service"]
+    view = ServiceView(
+        told["name"],
+        "profiled",
+        routes=tuple(Route(path, host) for path, host in told["routes"]),
+        endpoints=(Endpoint("profiled-0", "profiled", told["address"]),),
+        timeout_s=_LONG_S,
+    )
+    try:
+        addresses = await gateway.start()
+    except HostError as error:
+        report({"event": "failed", "reason": str(error)})
+        return EXIT_FAILED
+    gateway.door.take(Snapshot(1, (view,)))
+    report({"event": "ready", "address": addresses[0]})
+    await stop.wait()
+    await gateway.close()
+    return 0
+
+
+def requests_for(lone_s: float, seconds: float) -> tuple[int, float]:
+    """(how many, every so many seconds) for a model that answers a lone request in `lone_s`; (0, 0) where too few fit:
+    beside such a model a gateway is of no account."""
+    gap_s = max(_LEAST_GAP_S, _ALONE * lone_s)
+    count = min(int(seconds / gap_s), _MOST)
+    if count < _LEAST:
+        return (0, 0.0) if _LEAST * gap_s > max(10 * seconds, 1.0) else (_LEAST, gap_s)
+    return count, gap_s
+
+
+async def latencies_through(door: str, targets: Sequence[Target], count: int, gap_s: float) -> list[float]:
+    """Seconds, of requests every `gap_s` at the gateway `door`, without the first ones. Raises HostError."""
+    place = parse_address(door)
+    assert isinstance(place, TcpAddress)
+    mixed = targets[: max(1, min(_MIXED, count // _LEAST))]
+    found: list[float] = []
+    for target in mixed:
+        found += await _lone(_moved(target, place), count // len(mixed), gap_s)
+    return found
+
+
+async def _lone(target: Target, count: int, gap_s: float) -> list[float]:
+    taken: list[tuple[float, float]] = []
+
+    def record(at_s: float, outcome: str, latency_s: float | None) -> None:
+        if outcome == _ACCEPTED and latency_s is not None:
+            taken.append((at_s, latency_s))
+
+    seconds, random = count * gap_s, Random(1)
+    rates = constant(1 / gap_s, seconds)
+    traffic = Traffic(Arrivals(draw(rates, random, Gaps(0.0))), seconds, 1, "uniform", rates)
+    await run_load(target, traffic, LoadSettings(), record=record)
+    return [latency for at_s, latency in sorted(taken) if at_s >= _WARMING * seconds]
+
+
+def _moved(target: Target, place: TcpAddress) -> Target:
+    """The same request, to the gateway. Its head names localhost, or a route's host, and stays."""
+    path = urlsplit(target.url).path
+    return replace(target, url=f"http://{place.host}:{place.port}{path}", address=f"tcp:{place.host}:{place.port}")
+
+
+@asynccontextmanager
+async def gateway_before(spawner: Spawner, folder: Path, service: ModelService, address: str) -> AsyncIterator[str]:
+    """A gateway with one replica of `service` behind it, at `address`; yields its own. Raises HostError."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[str] = loop.create_future()
+    ended = asyncio.Event()
+
+    def on_status(event: dict[str, Any]) -> None:
+        if ready.done():
+            return
+        if event.get("event") == "ready":
+            ready.set_result(event["address"])
+        elif event.get("event") == "failed":
+            ready.set_exception(HostError(f"a gateway did not start: {event.get('reason')}"))
+
+    def on_exit(status: int) -> None:
+        ended.set()
+        if not ready.done():
+            ready.set_exception(HostError(f"a gateway ended with {status}: {log}"))
+
+    log = folder / "gateway.log"
+    routes = [(route.path, route.host) for route in service.spec.routes]
+    args = {
+        "name": "gateway-0",
+        "listen": ["tcp:127.0.0.1:0"],
+        "control": f"unix:{folder}/nobody.sock",
+        "service": {"name": service.name, "routes": routes, "address": address},
+    }
+    spec = ChildSpec(ENTRY, args, name="gateway-0", log_path=str(log))
+    child = await spawner.spawn(spec, on_status=on_status, on_exit=on_exit)
+    try:
+        try:
+            yield await asyncio.wait_for(ready, _READY_S)
+        except TimeoutError:
+            raise HostError(f"a gateway did not start within {_READY_S:g} s") from None
+    finally:
+        child.signal(signal.SIGTERM)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), 2.0)
+        child.signal(signal.SIGKILL)

@@ -1,8 +1,8 @@
 """What is measured goes before all else that runs on this machine: for machines that others use meanwhile.
 
-Every thread of a process and of those it starts gets the lowest real-time priority, in turn (sched(7), SCHED_RR), also
-those that have chosen another class. Among themselves nothing changes: none of them is interrupted when another wakes.
-Needs the right to (root, or CAP_SYS_NICE).
+Every thread of a process and of those it starts gets a real-time priority, in turn (sched(7), SCHED_RR). One that has
+chosen to give way to the others (SCHED_BATCH: a replica's model, to its event loop) gets a lower one than they, so that
+among themselves little changes. Needs the right to (root, or CAP_SYS_NICE).
 """
 
 import contextlib
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import psutil
 
 _LOOK_S = 0.1
+_FIRST, _GIVING_WAY = 2, 1
 
 
 @contextlib.contextmanager
@@ -44,8 +45,10 @@ def raise_all(pid: int) -> None:
     for one in [process, *process.children(recursive=True)]:
         for thread in _threads(one.pid):
             with contextlib.suppress(ProcessLookupError):
-                if os.sched_getscheduler(thread) != os.SCHED_RR:
-                    os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(1))
+                found = os.sched_getscheduler(thread)
+                if found != os.SCHED_RR:
+                    priority = _GIVING_WAY if found == os.SCHED_BATCH else _FIRST
+                    os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(priority))
 
 
 def _threads(pid: int) -> list[int]:

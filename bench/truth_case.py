@@ -74,12 +74,12 @@ CASES = {
     "heavy": Case(
         "heavy",
         "heavy",
-        "  budget: {latency: {p99: 10ms}}\n"
+        "  budget: {latency: {p99: 7ms}}\n"
         "  batching: {maxSize: 1}\n"
         "  resources: {requests: {cpu: 500m}}\n"
         "  scaling: {minReplicas: 1, maxReplicas: 2, scaleDown: {stabilizationWindow: 5s}}\n",
-        low=0.2,
-        high=0.9,
+        low=0.1,
+        high=0.6,
         scaled=True,
         policy="budget",
     ),

@@ -51,9 +51,10 @@ def live(file: Path, name: str, trace: Path, seconds: float, *, scaled: bool, re
         log, requests = Path(folder) / "up.log", Path(folder) / "requests.csv"
         with running(python("-m", "plimsoll", *arguments), log) as up, before_others(up.pid, realtime):
             _ready(up, admin, name, log)
-            _place(up.pid, admin, name, scaled=scaled)
+            if not scaled:
+                _place(up.pid, admin, name)
             with watching(admin, name) as watch:
-                command = [*on_core(LOAD_CORE), *python("-m", "plimsoll", "load", name)]
+                command = [*([] if scaled else on_core(LOAD_CORE)), *python("-m", "plimsoll", "load", name)]
                 command += ["--port", str(port), "--trace", str(trace), "--json", "--requests", str(requests)]
                 told = run_json(command, realtime)
             acts = sum(one["kind"] == "scaled" for one in _events(admin))
@@ -101,13 +102,12 @@ def running(command: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"
             process.wait()
 
 
-def _place(up: int, admin: int, name: str, *, scaled: bool) -> None:
+def _place(up: int, admin: int, name: str) -> None:
+    """The replica to its core, all else to the load's."""
     if not on_core(LOAD_CORE):
         return
     replicas = {one["pid"] for one in _service(admin, name)["instances"]}
     for process in [psutil.Process(up), *psutil.Process(up).children(recursive=True)]:
-        if scaled and (process.pid in replicas or process.pid != up):
-            continue
         core = SERVER_CORE if process.pid in replicas else LOAD_CORE
         for thread in process.threads():
             with contextlib.suppress(OSError):

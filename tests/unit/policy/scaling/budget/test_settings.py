@@ -71,3 +71,15 @@ def test_a_long_lead_has_a_standing_margin():
         return world.run(300, 5000)[-1]
 
     assert count(margin_per_lead_s=0.0) < count() <= count(margin_per_lead_s=0.05, most_margin=2.0)
+
+
+def test_a_stricter_error_budget_buys_more():
+    def paid(share):
+        world = Timeline(bounds(missed_share=share), start=4, seed=2)
+        world.run(900, lambda s: 1000 + 2500 * (s % 90 < 12))
+        return world.paid_s, world.missed
+
+    usual, strict = paid(0.01), paid(0.0005)
+    assert usual[0] < strict[0]
+    assert usual[1] >= strict[1]
+    assert paid(0.05) == usual, "a wider one changes nothing: latency's own 1% stands"

@@ -63,7 +63,8 @@ def test_what_is_learned_of_a_model_whose_times_are_known(plimsoll, sleepy, tmp_
     assert profile["memory_bytes"] > 2**20
     # Through a gateway a lone request takes longer than straight at the replica.
     assert profile["gateway_s"] > 0
-    assert profile["beside_p90_s"] >= profile["overhead_s"] + profile["gateway_s"]
+    beside = profile["overhead_s"] + profile["gateway_s"]
+    assert beside <= profile["beside_p90_s"] <= profile["beside_p99_s"]
     assert "more through a gateway" in done.stdout
     assert "items/s inside the p99 budget of 200 ms" in done.stdout
     assert "t(b) = " in done.stdout

@@ -269,8 +269,8 @@ class _Profiling:
             model=model_digest(service),
         )
         if through:
-            gateway_s, beside_p90_s = beside(profile, through)
-            profile = replace(profile, gateway_s=_rounded(gateway_s), beside_p90_s=_rounded(beside_p90_s))
+            gateway_s, p90_s, p99_s = (_rounded(one) for one in beside(profile, through))
+            profile = replace(profile, gateway_s=gateway_s, beside_p90_s=p90_s, beside_p99_s=p99_s)
         batch, rate = capacity(profile, service.p99_s)
         return Profiled(profile, found, tuple(starts), tuple(phases), service.p99_s, rate, batch, note, self._busy)
 

@@ -128,7 +128,9 @@ def _tell(console: Console, found: "Profiled", target: "Path") -> None:
         f"with its requests {_ms(profile.a_s)} + {_ms(profile.c_s)} x b"
     )
     through = "" if profile.gateway_s is None else f", {_ms(profile.gateway_s)} more through a gateway"
-    high = "" if profile.beside_p90_s is None else f" (p90 of both {_ms(profile.beside_p90_s)})"
+    high = ""
+    if profile.beside_p90_s is not None and profile.beside_p99_s is not None:
+        high = f" (together p90 {_ms(profile.beside_p90_s)}, p99 {_ms(profile.beside_p99_s)})"
     console.line(
         f"  beside a batch: {_ms(profile.overhead_s)} a request{through}{high}; {profile.cpu:.2f} cores while one runs"
     )

@@ -33,7 +33,7 @@ class LogNormal:
 class Profile:
     """`a_s`, `c_s`: t(b) = a + c·b; `spread`: a batch's relative standard deviation. `overhead_s`: what a request
     spends beside its batch at a replica; `gateway_s`: what a gateway and the way through it add, as a client sees it;
-    None: not measured. Both are medians, `beside_p90_s` the 90th percentile of their sum; None: it is constant.
+    None: not measured. Both are medians, `beside_p90_s` and `beside_p99_s` percentiles of their sum; None: constant.
     `cold_s`, `cold_p90_s`: from asking for a replica to its first answer. `cpu`: cores busy while a batch runs.
     `max_batch`: the largest seen to fit, None: no bound."""
 
@@ -53,6 +53,7 @@ class Profile:
     model: str = ""  # digest of the model's files
     gateway_s: float | None = None
     beside_p90_s: float | None = None
+    beside_p99_s: float | None = None
 
     def beside_s(self, network_s: float = 0.0) -> float:
         """The median of what a request spends beside its batch. `network_s`: one way to a replica, where no gateway was

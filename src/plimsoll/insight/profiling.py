@@ -17,6 +17,7 @@ _FEW = 3  # batches of one size that are too few to be held against the line, wh
 _TOP_DROPPED = 0.02  # of a size's slowest batches: a collection or another process, not the model
 _UNBOUNDED = 10**6  # items: as good as any number
 _Z90 = 1.2815515655446004  # the standard normal's 90th percentile
+_Z99 = 2.3263478740408408
 _LONG_TAIL = 0.3  # relative spread of single requests from which a lognormal says more than mean and spread
 
 
@@ -139,16 +140,21 @@ def capacity(profile: Profile, p99_s: float | None) -> tuple[int, float]:
     return (batch, found.capacity(batch)) if batch > 0 else (0, 0.0)
 
 
-def beside(profile: Profile, latencies_s: Sequence[float]) -> tuple[float, float]:
-    """(gateway_s, beside_p90_s) of lone requests through a gateway: what their median and their 90th percentile have
-    beyond a batch of one. Of the second the batch's own spread is taken away, as variances add up."""
+def beside(profile: Profile, latencies_s: Sequence[float]) -> tuple[float, float, float]:
+    """(gateway_s, beside_p90_s, beside_p99_s) of lone requests through a gateway: what their median and their high
+    percentiles have beyond a batch of one. Of those the batch's own spread is taken away, as variances add up."""
     law = profile.lognormal
     batch_s = profile.a_s + profile.c_s if law is None else law.loc_s + law.scale_s
     spread_s = profile.spread * batch_s if law is None else law.scale_s * (exp(_Z90 * law.shape) - 1) / _Z90
-    middle, high = quantile(latencies_s, 0.5), quantile(latencies_s, 0.9)
+    middle = quantile(latencies_s, 0.5)
     gateway_s = max(middle - batch_s - profile.overhead_s, 0.0)
-    own = sqrt(max((high - middle) ** 2 - (_Z90 * spread_s) ** 2, 0.0))
-    return gateway_s, profile.overhead_s + gateway_s + own
+
+    def high(share: float, z: float) -> float:
+        more = quantile(latencies_s, share) - middle
+        return profile.overhead_s + gateway_s + sqrt(max(more**2 - (z * spread_s) ** 2, 0.0))
+
+    p90_s = high(0.9, _Z90)
+    return gateway_s, p90_s, max(high(0.99, _Z99), p90_s)
 
 
 def line(points: Sequence[tuple[float, float, float]]) -> tuple[float, float]:

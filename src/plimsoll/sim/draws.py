@@ -13,6 +13,7 @@ from plimsoll.insight.profile import Profile
 
 _AHEAD = 8192
 _Z90 = 1.2815515655446004  # the standard normal's 90th percentile
+_Z99 = 2.3263478740408408
 SERVICE_TIMES, STARTS, ROUTES, FAULTS, BESIDE = 1, 2, 3, 4, 5
 
 Draw = Callable[[], float]
@@ -59,12 +60,18 @@ def beside(
     profile: Profile, network_s: float, random: np.random.Generator
 ) -> Callable[[int], "float | np.ndarray[tuple[int], np.dtype[np.float64]]"]:
     """What so many requests spend beside their batches, each: lognormal through the profile's median and 90th
-    percentile; constant where there is none."""
-    median, p90 = profile.beside_s(network_s), profile.beside_p90_s
+    percentile, and beyond that through its 99th; constant where there is none."""
+    median, p90, p99 = profile.beside_s(network_s), profile.beside_p90_s, profile.beside_p99_s
     if p90 is None or median <= 0 or p90 <= median:
         return lambda count: median
     deviation = log(p90 / median) / _Z90
-    return lambda count: median * np.exp(deviation * random.standard_normal(count))
+    steeper = 0.0 if p99 is None else max(log(p99 / p90) / (_Z99 - _Z90), 0.0) - deviation
+
+    def draw(count: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+        z = random.standard_normal(count)
+        return np.asarray(median * np.exp(deviation * z + steeper * np.maximum(z - _Z90, 0.0)))
+
+    return draw
 
 
 def start_time(profile: Profile, random: np.random.Generator) -> Draw:

@@ -39,6 +39,12 @@ def test_drawn_through_the_median_and_the_90th_percentile():
     assert np.quantile(drawn, [0.5, 0.9]) == pytest.approx([0.005, 0.008], rel=0.02)
 
 
+def test_beyond_it_drawn_through_the_99th():
+    profile = replace(PROFILE, gateway_s=0.003, beside_p90_s=0.008, beside_p99_s=0.05)
+    drawn = beside(profile, 0.0002, seed_of(7))(100_000)
+    assert np.quantile(drawn, [0.5, 0.9, 0.99]) == pytest.approx([0.005, 0.008, 0.05], rel=0.05)
+
+
 def test_an_idle_service_shows_it_whole():
     found = simulated(replace(PROFILE, gateway_s=0.003, beside_p90_s=0.02))
     assert found.p50_s == pytest.approx(0.010, rel=0.03)  # 5 ms its batch of one, 5 ms beside it

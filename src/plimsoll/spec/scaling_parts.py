@@ -121,7 +121,7 @@ class Scaling(Part):
         default=None,
         description="Without a request for so long the last replica goes; with minReplicas: 0. Default: 10m.",
     )
-    spares: Spares | None = Field(default=None, description="Replicas kept started. Default: none.")
+    spares: Spares | None = Field(default=None, description="Replicas kept started. Default: as the policy sees fit.")
     hold: Duration = Field(
         default="30s",
         description="How long a request without a deadline of its own may wait for a first replica when none is ready.",

@@ -332,7 +332,7 @@ async def test_scaling_by_hand_and_back(world):
     assert world.running() == ["1/ready"]
     with pytest.raises(UserError, match="0 or more"):
         await world.controller.scale("mood", -1)
-    with pytest.raises(UserError, match="10000 replicas at once .* a digit too many"):
+    with pytest.raises(UserError, match=r"10000 replicas at once .* a digit too many"):
         await world.controller.scale("mood", 10_000)
 
 

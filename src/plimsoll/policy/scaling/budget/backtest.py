@@ -47,9 +47,9 @@ class Backtest:
     """`lead_steps`: looks until what is wanted is ready. `price`: of a share of 1 missed, in shares of the cost of what
     the traffic needs. One look costs some 50 us for 50 candidates."""
 
-    __slots__ = ("_cost", "_factors", "_fade", "_kept", "_median", "_missed", "_mores", "_need_at", "_needs",
-                 "_past", "_past_needs", "_price", "_ready", "_step", "_traffic", "_wanted", "_wanted_at",
-                 "candidates", "lead_steps", "quantiles", "wants")  # fmt: skip
+    __slots__ = ("_cost", "_factors", "_fade", "_kept", "_last", "_median", "_missed", "_mores", "_need_at",
+                 "_needs", "_past", "_past_needs", "_ready", "_step", "_traffic", "_wanted", "_wanted_at",
+                 "candidates", "lead_steps", "price", "quantiles", "wants")  # fmt: skip
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Backtest:
         price: float,
         step_s: float = 1.0,
     ) -> None:
-        self.lead_steps, self._price, self.quantiles = lead_steps, price, quantiles
+        self.lead_steps, self.price, self.quantiles = lead_steps, price, quantiles
         kept = [max(1, round(keep / step_s)) for keep in KEEP_S]
         self.candidates = tuple(
             Candidate(quantile, share, keep) for keep in KEEP_S for quantile in quantiles for share in more
@@ -80,7 +80,7 @@ class Backtest:
         self._traffic = 0.0
         self._fade = exp(-step_s / _MEMORY_S)
         self.wants = np.zeros(len(self.candidates))
-        self._ready = np.zeros(len(self.candidates))
+        self._ready = self._last = np.zeros(len(self.candidates))
 
     def look(self, rate: float, rates: Floats, tail: Tail) -> None:
         """`rate`: what came since the last look, a second; `rates`: the forecast at each quantile, a lead time on."""
@@ -99,7 +99,7 @@ class Backtest:
             self._past_needs = tail.needed_each(np.outer(past, self._factors).ravel())
         fade = self._fade
         ready = self._ready = self._wanted.min(axis=0)
-        last = self._wanted[self._wanted_at - 1]
+        last = self._last = self._wanted[self._wanted_at - 1].copy()
         self._cost = self._cost * fade + last
         self._missed = self._missed * fade + np.maximum(rate - ready * tail.per_replica, 0.0)
         self._traffic = self._traffic * fade + rate
@@ -121,8 +121,12 @@ class Backtest:
 
     def best(self, tail: Tail, at_least: float = 0.0) -> int:
         """The index of the candidate to follow, of those that add a share of `at_least`."""
-        scores = self._cost * tail.per_replica + self._price * self._missed
+        scores = self._cost * tail.per_replica + self.price * self._missed
         return int(np.where(self._mores >= at_least - 1e-9, scores, np.inf).argmin())
+
+    def lived(self, index: int) -> tuple[float, float]:
+        """What this candidate had wanted when the last look's traffic came, and what was ready of it."""
+        return float(self._last[index]), float(self._ready[index])
 
     def missed_share(self, index: int) -> float:
         """Of the recent traffic, what this candidate would have missed."""

@@ -12,6 +12,7 @@ from plimsoll.policy.scaling.budget.backtest import Backtest
 from plimsoll.policy.scaling.budget.mix import capacity_of, cheapest_mix
 from plimsoll.policy.scaling.budget.sound import nonsense
 from plimsoll.policy.scaling.budget.tail import Tail, tail_of
+from plimsoll.policy.scaling.budget.warm import WarmPool
 
 _SETTLE_S = 2.0  # the highest of the last seconds' counts stands: neighbours do not alternate
 _LEAD_MEMORY_S = 900.0
@@ -38,7 +39,8 @@ class BudgetSettings:
     """`allowed`: the share that queueing alone may make late or refused. `price`: of a missed share of 1, in shares of
     what the traffic needs; rises by `price_per_lead_s`, for with a long start a miss lasts long. `margin_per_lead_s`:
     headroom for each second of lead beyond `free_lead_s`, up to `most_margin`, which stands for an hour and fades over
-    the next: until a burst was seen nothing in the past tells of it. docs/scaling.md says how these were found."""
+    the next: until a burst was seen nothing in the past tells of it. `spare_cost`: of a spare, in shares of what one
+    costs that serves. docs/scaling.md says how these were found."""
 
     allowed: float = 0.01
     price: float = 20.0
@@ -47,6 +49,7 @@ class BudgetSettings:
     free_lead_s: float = 10.0
     margin_per_lead_s: float = 0.015
     most_margin: float = 0.75
+    spare_cost: float = 1.0
 
 
 class BudgetScaling:
@@ -61,6 +64,7 @@ class BudgetScaling:
         strict = min(max(bounds.missed_share, 1e-5) / _USUAL_SHARE, 1.0)
         self._allowed = self.settings.allowed * strict
         self._backtest: Backtest | None = None
+        self._warm = WarmPool(self.settings.spare_cost)
         self._lead_s = self._useful_s = self._margin = self._learned_s = 0.0
         self._burst = 1.0
         self._efficiency = 1.0
@@ -101,7 +105,8 @@ class BudgetScaling:
             missed = tail.missed(max(count, 1), rate)
             notes = f"; {wanted} are needed, at {count} {missed:.1%} would be late or refused{notes}"
         why = _reason(before, count, rate, tail, self._lead_s, self.bounds) + notes
-        return Decision(given, why, self._evidence(seen, tail, rate, wanted, headroom), by_kind=mix)
+        spares = self._spares(count, tail)
+        return Decision(given, why, self._evidence(seen, tail, rate, wanted, headroom), spares, by_kind=mix)
 
     # --- the steps, in their order ------------------------------------------------------------------------------------
 
@@ -178,6 +183,7 @@ class BudgetScaling:
         rates = np.clip(rates, 0.0, _MOST_RATE)
         backtest.look((seen.arrived or 0) / seen.over_s, rates, tail)
         best = backtest.best(tail, self._standing)
+        self._warm.look((seen.arrived or 0) / seen.over_s, *backtest.lived(best), tail.per_replica, seen.over_s)
         candidate = backtest.candidates[best]
         wanted = int(min(backtest.wants[best], 1e9))
         if candidate.past:
@@ -188,6 +194,10 @@ class BudgetScaling:
     def _standing(self) -> float:
         """The margin that stands whatever the past says: whole for the first hour, none after the second."""
         return self._margin * min(max(2.0 - self._learned_s / _STANDING_S, 0.0), 1.0)
+
+    def _spares(self, count: int, tail: Tail) -> int:
+        price = self._backtest.price if self._backtest is not None else self.settings.price
+        return max(0, min(self._warm.best(price, tail.per_replica), self.bounds.most - count))
 
     def _made(self, seen: Observation, quantiles: tuple[float, ...], lead_s: float) -> Backtest:
         settings, step_s = self.settings, min(max(seen.over_s, 0.1), 60.0)

@@ -205,7 +205,7 @@ def test_when_metrics_stop_the_count_stays_and_says_so(up, scaled, until):
     gateway.send_signal(signal.SIGSTOP)
     try:
         until(lambda: scaling(running)["holding"], within=10)
-        assert "no word from a gateway: 1 replicas stay" in running.cli("status").stdout
+        assert "no word from a gateway" in running.cli("status").stdout
     finally:
         gateway.send_signal(signal.SIGCONT)
     until(lambda: not scaling(running)["holding"], within=10)

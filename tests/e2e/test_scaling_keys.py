@@ -216,12 +216,18 @@ def test_what_it_may_cost(up, files, offered, until):
         within=14,
         message=lambda: running.cli("events").stdout,
     )
+    for name, words in (
+        ("capped", "; the cost budget pays for 2"),
+        ("warned", "; over the cost budget, which pays for 2"),
+    ):
+        until(
+            lambda name=name, words=words: words in statuses(running)[name]["scaling"]["reason"],
+            within=14,
+            message=lambda: running.cli("events").stdout,
+        )
     for one in loads:
         one.wait(40)
-    rows = events(running, "capped")
-    assert max(row["replicas"] for row in rows) == 2  # 0.20 an hour at 0.10 each
-    assert any("the cost budget pays for 2" in row["message"] for row in rows)
-    assert any("over the cost budget, which pays for 2" in row["message"] for row in events(running, "warned"))
+    assert max(row["replicas"] for row in events(running, "capped")) == 2  # 0.20 an hour at 0.10 each
     assert all("cost" not in line for one in statuses(running).values() for line in one["not_honoured"])
     told = json.loads(running.cli("validate", ".", "--json").stdout)
     assert any(

@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 KEEP_S = (5.0, 15.0, 30.0)
 PAST_QUANTILES = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0)
 _PAST = 3600  # looks of which those are
+_PAST_LEAST = 300  # looks before they are believed: of a minute's, a burst of six seconds is every tenth
 _PAST_EVERY = 16  # looks between two sortings of them: 200 us
 _MEMORY_S = 5400.0
 _PRIOR_S = 120.0  # of traffic: what is believed before anything was seen
@@ -48,7 +49,7 @@ class Backtest:
     the traffic needs. One look costs some 50 us for 50 candidates."""
 
     __slots__ = ("_cost", "_factors", "_fade", "_kept", "_last", "_median", "_missed", "_mores", "_need_at",
-                 "_needs", "_past", "_past_needs", "_ready", "_step", "_traffic", "_wanted", "_wanted_at",
+                 "_needs", "_past", "_past_needs", "_ready", "_remembers", "_step", "_traffic", "_wanted", "_wanted_at",
                  "candidates", "lead_steps", "price", "quantiles", "wants")  # fmt: skip
 
     def __init__(
@@ -67,6 +68,7 @@ class Backtest:
         each = len(quantiles) * len(more)
         self._factors = np.array([1.0 + share for share in more])
         self._kept = kept
+        self._remembers = np.array([candidate.past for candidate in self.candidates])
         self._mores = np.array([candidate.more for candidate in self.candidates])
         middle = min(range(len(quantiles)), key=lambda at: abs(quantiles[at] - 0.5))
         self._median = middle * len(more)
@@ -122,7 +124,10 @@ class Backtest:
     def best(self, tail: Tail, at_least: float = 0.0) -> int:
         """The index of the candidate to follow, of those that add a share of `at_least`."""
         scores = self._cost * tail.per_replica + self.price * self._missed
-        return int(np.where(self._mores >= at_least - 1e-9, scores, np.inf).argmin())
+        allowed = self._mores >= at_least - 1e-9
+        if self._step < _PAST_LEAST:
+            allowed &= ~self._remembers
+        return int(np.where(allowed, scores, np.inf).argmin())
 
     def lived(self, index: int) -> tuple[float, float]:
         """What this candidate had wanted when the last look's traffic came, and what was ready of it."""

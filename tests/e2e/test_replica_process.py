@@ -8,6 +8,7 @@ import signal
 import statistics
 import tempfile
 import time
+from http.client import RemoteDisconnected
 from pathlib import Path
 
 import psutil
@@ -228,22 +229,26 @@ def test_a_drain_loses_nothing(run_dir, tmp_path, isolation):
 
 
 def test_a_drain_closes_kept_connections_with_a_last_answer(run_dir, tmp_path):
-    """A client in a loop on one connection is told `connection: close`, and never cut in the middle."""
+    """A client in a loop on one connection is told `connection: close`, and never cut in the middle. One that a busy
+    machine keeps from asking again for longer than the drain lasts finds its idle connection closed."""
 
     async def use(child):
         def client():
-            one, closed = Client(child.address), False
-            while not closed:
-                answer = one.ask("POST", child.path, {"do": "sleep", "s": 0.01})
+            one = Client(child.address)
+            while True:
+                try:
+                    answer = one.ask("POST", child.path, {"do": "sleep", "s": 0.01})
+                except (BrokenPipeError, RemoteDisconnected):  # before a byte of an answer
+                    return "idle"
                 assert answer.status == 200
-                closed = answer.headers.get("connection") == "close"
-            return True
+                if answer.headers.get("connection") == "close":
+                    return "told"
 
         loop = asyncio.get_running_loop()
         clients = [loop.run_in_executor(None, client) for _ in range(4)]
         await asyncio.sleep(0.2)
         child.terminate()
-        assert await asyncio.gather(*clients) == [True] * 4
+        assert "told" in await asyncio.gather(*clients)
         assert await child.ended() == 0
 
     with_child(run_dir, tmp_path, use)

@@ -67,19 +67,19 @@ CASES = {
         "digits",
         "digits",
         "  budget: {latency: {p99: 50ms}}\n",
-        low=0.15,
-        high=0.35,
+        low=0.05,
+        high=0.2,
     ),
     # One request at a time: what makes it need a second replica long before the machine is full.
     "heavy": Case(
         "heavy",
         "heavy",
-        "  budget: {latency: {p99: 7ms}}\n"
+        "  budget: {latency: {p99: 20ms}}\n"
         "  batching: {maxSize: 1}\n"
         "  resources: {requests: {cpu: 500m}}\n"
         "  scaling: {minReplicas: 1, maxReplicas: 2, scaleDown: {stabilizationWindow: 5s}}\n",
-        low=0.1,
-        high=0.6,
+        low=0.3,
+        high=0.8,
         scaled=True,
         policy="budget",
     ),

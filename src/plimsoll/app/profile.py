@@ -33,7 +33,7 @@ from plimsoll.backends.local.spawner_fork import ForkSpawner
 from plimsoll.control.revisions import Revision, RevisionStore
 from plimsoll.core.errors import HostError, ModelLoadError
 from plimsoll.insight.profile import Profile
-from plimsoll.insight.profiling import Fit, Phase, beside, capacity, fit, quantile
+from plimsoll.insight.profiling import Fit, Phase, beside, capacity, fit, quantile, waking
 from plimsoll.load import Target
 from plimsoll.ports.backend import DesiredReplicas, ObservedReplica, ReplicaPhase, ReplicaTemplate
 from plimsoll.ports.spawner import Spawner
@@ -42,12 +42,13 @@ from plimsoll.spec import ModelService
 STARTS = 3
 _ENTRY = "plimsoll.app.profiled:main"
 _ENTRIES = ("plimsoll.app.profiled", "plimsoll.app.through_gateway")
-_THROUGH = 0.15  # of the seconds that batches are timed: lone requests through a gateway come on top
+_THROUGH = 0.4  # of the seconds that batches are timed: lone requests through a gateway come on top
 _MOST_CALLERS = 256
 _SETTLE = 0.2  # of a phase, before anything counts
 _LEAST_BATCHES = 8  # of a phase, unless it takes five times its share of the time
 _PATIENCE = 5.0
 _GROWTH = 1.1  # of the mean batch; two doublings of the callers that bring less have found the largest
+_NOTED_S = 0.05  # until a replica has noted what ran
 _LONG = "1h"  # no request of a measurement is late
 
 Say = Callable[[str, float], None]  # what is going on, and the share that is done
@@ -217,15 +218,20 @@ class _Profiling:
 
     async def _through(
         self, replica: ObservedReplica, targets: list[Target], phases: list[Phase], spawner: Spawner
-    ) -> list[float]:
-        """Latencies of lone requests through a gateway."""
+    ) -> Phase | None:
+        """Lone requests through a gateway; None: nobody would see one beside this model."""
         alone = phases[0].latencies_s if phases else ()
         count, gap_s = requests_for(quantile(alone, 0.5), _THROUGH * self._options.seconds) if alone else (0, 0.0)
         if not count:
-            return []
+            return None
         self._tell("through a gateway", phases)
         async with gateway_before(spawner, self._folder, self._service, replica.address) as door:
-            return await latencies_through(door, targets, count, gap_s)
+            self._notes.new()
+            began, cpu = monotonic(), self._cpu_s(replica)
+            latencies = await latencies_through(door, targets, count, gap_s)
+            wall_s, cpu_s = monotonic() - began, self._cpu_s(replica) - cpu
+            await asyncio.sleep(_NOTED_S)
+            return Phase(1, wall_s, cpu_s, self._notes.new(), latencies)
 
     def _cpu_s(self, replica: ObservedReplica) -> float:
         """Of all its processes; and their memory is looked at."""
@@ -243,14 +249,15 @@ class _Profiling:
         self._say(what, min(self._done / self._total, 1.0))
 
     def _result(
-        self, revision: Revision, phases: list[Phase], starts: list[float], note: str, limit: int, through: list[float]
+        self, revision: Revision, phases: list[Phase], starts: list[float], note: str, limit: int, rest: Phase | None
     ) -> Profiled:
         service = self._service
         if not phases:
             raise HostError(
                 f"{service.name}: no batch ended within {self._options.seconds:g} s; give it more: --seconds"
             )
-        found = fit(phases, cores=max(1.0, float(service.threads)))
+        cores = max(1.0, float(service.threads))
+        found = fit(phases, cores=cores)
         most = found.fits_up_to if found.misfit and found.fits_up_to else limit
         profile = Profile(
             a_s=_rounded(found.a_s),
@@ -268,8 +275,9 @@ class _Profiling:
             machine=_machine(),
             model=model_digest(service),
         )
-        if through:
-            gateway_s, p90_s, p99_s = (_rounded(one) for one in beside(profile, through))
+        if rest is not None and rest.latencies_s:
+            profile = replace(profile, wake_s=_rounded(waking(rest, phases[0], cores=cores)))
+            gateway_s, p90_s, p99_s = (_rounded(one) for one in beside(profile, rest.latencies_s))
             profile = replace(profile, gateway_s=gateway_s, beside_p90_s=p90_s, beside_p99_s=p99_s)
         batch, rate = capacity(profile, service.p99_s)
         return Profiled(profile, found, tuple(starts), tuple(phases), service.p99_s, rate, batch, note, self._busy)

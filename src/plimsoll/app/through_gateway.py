@@ -1,7 +1,8 @@
 """What a request takes through a gateway when nobody else is there, as `plimsoll load` sees it: for `plimsoll profile`.
 
-A gateway process like those of `up`, told of one replica by itself, and an open loop that leaves the replica idle
-between two requests. A closed loop sees less: nobody sleeps in it, and waking costs a fifth of a small model's latency.
+A gateway process like those of `up`, told of one replica by itself, and an open loop of so few requests that most find
+nobody else; those count. A closed loop sees less: nobody sleeps in it, and waking costs a fifth of a small model's
+latency.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from plimsoll.wire.http1 import TcpAddress, parse_address
 
 ENTRY = "plimsoll.app.through_gateway:main"
 _LEAST_GAP_S = 0.001  # 1,000 a second: a gateway and its client still sleep between two
-_ALONE = 3.0  # times its latency until the next one is sent
+_ALONE = 5.0  # times its latency until the next one is sent, in the mean: rests of all lengths
 _LEAST, _MOST = 12, 1500  # requests
 _WARMING = 0.1  # of them: connections are made, caches filled
 _MIXED = 4  # examples in turn
@@ -80,7 +81,8 @@ def requests_for(lone_s: float, seconds: float) -> tuple[int, float]:
 
 
 async def latencies_through(door: str, targets: Sequence[Target], count: int, gap_s: float) -> list[float]:
-    """Seconds, of requests every `gap_s` at the gateway `door`, without the first ones. Raises HostError."""
+    """Seconds, of requests every `gap_s` in the mean at the gateway `door`, of those that found nobody before them,
+    without the first ones. Raises HostError."""
     place = parse_address(door)
     assert isinstance(place, TcpAddress)
     mixed = targets[: max(1, min(_MIXED, count // _LEAST))]
@@ -99,9 +101,20 @@ async def _lone(target: Target, count: int, gap_s: float) -> list[float]:
 
     seconds, random = count * gap_s, Random(1)
     rates = constant(1 / gap_s, seconds)
-    traffic = Traffic(Arrivals(draw(rates, random, Gaps(0.0))), seconds, 1, "uniform", rates)
+    traffic = Traffic(Arrivals(draw(rates, random, Gaps(1.0))), seconds, 1, "poisson", rates)
     await run_load(target, traffic, LoadSettings(), record=record)
-    return [latency for at_s, latency in sorted(taken) if at_s >= _WARMING * seconds]
+    return lone(taken, _WARMING * seconds)
+
+
+def lone(taken: Sequence[tuple[float, float]], since_s: float) -> list[float]:
+    """Of (when it should have been sent, latency) the latencies of those that came `since_s` or later, after all before
+    them had been answered."""
+    found, free_at = [], 0.0
+    for at_s, latency_s in sorted(taken):
+        if at_s >= since_s and at_s >= free_at:
+            found.append(latency_s)
+        free_at = max(free_at, at_s + latency_s)
+    return found
 
 
 def _moved(target: Target, place: TcpAddress) -> Target:

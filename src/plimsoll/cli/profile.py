@@ -131,8 +131,10 @@ def _tell(console: Console, found: "Profiled", target: "Path") -> None:
     high = ""
     if profile.beside_p90_s is not None and profile.beside_p99_s is not None:
         high = f" (together p90 {_ms(profile.beside_p90_s)}, p99 {_ms(profile.beside_p99_s)})"
+    wake = f", {_ms(profile.wake_s)} more for a batch after a rest" if profile.wake_s else ""
     console.line(
-        f"  beside a batch: {_ms(profile.overhead_s)} a request{through}{high}; {profile.cpu:.2f} cores while one runs"
+        f"  beside a batch: {_ms(profile.overhead_s)} a request{through}{high}{wake}; "
+        f"{profile.cpu:.2f} cores while one runs"
     )
     console.line(f"  {'batch':>7} {'measured':>10} {'fitted':>10} {'error':>7} {'batches':>8}", "dim")
     for row in _few(list(fit.rows)):

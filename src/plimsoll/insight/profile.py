@@ -34,6 +34,7 @@ class Profile:
     """`a_s`, `c_s`: t(b) = a + c·b; `spread`: a batch's relative standard deviation. `overhead_s`: what a request
     spends beside its batch at a replica; `gateway_s`: what a gateway and the way through it add, as a client sees it;
     None: not measured. Both are medians, `beside_p90_s` and `beside_p99_s` percentiles of their sum; None: constant.
+    `wake_s`: what a batch takes longer where the replica was at rest (threads slept, caches went cold).
     `cold_s`, `cold_p90_s`: from asking for a replica to its first answer. `cpu`: cores busy while a batch runs.
     `max_batch`: the largest seen to fit, None: no bound."""
 
@@ -54,6 +55,7 @@ class Profile:
     gateway_s: float | None = None
     beside_p90_s: float | None = None
     beside_p99_s: float | None = None
+    wake_s: float = 0.0
 
     def beside_s(self, network_s: float = 0.0) -> float:
         """The median of what a request spends beside its batch. `network_s`: one way to a replica, where no gateway was

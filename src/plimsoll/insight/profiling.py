@@ -14,6 +14,7 @@ from plimsoll.insight.profile import LogNormal, Profile
 
 MISFIT = 0.2  # of the measured time: beyond it a line says little about a size
 _FEW = 3  # batches of one size that are too few to be held against the line, where others have more
+_TELLING = 200  # batches whose processor time says something of each: 10 ms are 0.05 ms of a batch
 _TOP_DROPPED = 0.02  # of a size's slowest batches: a collection or another process, not the model
 _UNBOUNDED = 10**6  # items: as good as any number
 _Z90 = 1.2815515655446004  # the standard normal's 90th percentile
@@ -140,11 +141,23 @@ def capacity(profile: Profile, p99_s: float | None) -> tuple[int, float]:
     return (batch, found.capacity(batch)) if batch > 0 else (0, 0.0)
 
 
+def waking(rest: Phase, alone: Phase, *, cores: float = 1.0) -> float:
+    """What a batch takes longer of a replica that was at rest: `rest`, of requests each of which found it so, beside
+    `alone`, of one caller without a pause. Processor time is told in steps of 10 ms, so of few requests only the
+    model's is compared."""
+    if not rest.batches or not alone.batches:
+        return 0.0
+    if len(rest.batches) >= _TELLING:
+        return max(_busy(rest, cores) - _busy(alone, cores), 0.0)
+    means = [_mean(kept([seconds for _, seconds in phase.batches])) for phase in (rest, alone)]
+    return max(means[0] - means[1], 0.0)
+
+
 def beside(profile: Profile, latencies_s: Sequence[float]) -> tuple[float, float, float]:
     """(gateway_s, beside_p90_s, beside_p99_s) of lone requests through a gateway: what their median and their high
     percentiles have beyond a batch of one. Of those the batch's own spread is taken away, as variances add up."""
     law = profile.lognormal
-    batch_s = profile.a_s + profile.c_s if law is None else law.loc_s + law.scale_s
+    batch_s = profile.wake_s + (profile.a_s + profile.c_s if law is None else law.loc_s + law.scale_s)
     spread_s = profile.spread * batch_s if law is None else law.scale_s * (exp(_Z90 * law.shape) - 1) / _Z90
     middle = quantile(latencies_s, 0.5)
     gateway_s = max(middle - batch_s - profile.overhead_s, 0.0)

@@ -140,6 +140,7 @@ class Crew:
         self._number += 1
         kind = Pool if self.service.workers > 1 else Replica
         replica = kind(self.gateway, name, self._takes, self._settings, self._gate, self._budget_s, now)
+        replica.wake_s = self.service.profile.wake_s
         if isinstance(replica, Pool):
             replica.begin(self.service.workers)
         self.replicas[name] = replica

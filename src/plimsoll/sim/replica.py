@@ -43,7 +43,7 @@ class Replica:
     __slots__ = (
         "_budget_s", "_most", "_owner", "_takes", "batches", "began_at", "begun", "busy_s", "estimate", "finish_at",
         "frozen_until", "gate", "item_s", "items", "learned", "line_due", "load", "name", "overdue", "predicted_s",
-        "queue", "reach", "room_s", "running", "seen", "spare_since", "started_at", "wait_s", "waking",
+        "queue", "reach", "room_s", "running", "seen", "spare_since", "started_at", "wait_s", "wake_s", "waking",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +72,7 @@ class Replica:
         self.begun = self.predicted_s = self.finish_at = 0.0
         self.frozen_until = self.waking = self.line_due = float("-inf")
         self.wait_s = self.item_s = 0.0
+        self.wake_s = 0.0  # what a batch takes longer where nothing ran before it
         self.busy_s = 0.0  # in batches that are done
         self.batches = self.items = 0
 
@@ -147,6 +148,8 @@ class Replica:
         if batch:
             size = len(batch)
             seconds = self._takes(size)
+            if now > self.finish_at:
+                seconds += self.wake_s
             self.begun = now
             self.predicted_s = estimate.a_s + estimate.c_s * size + queue.plan.between_s
             finish_at = self.finish_at = now + seconds

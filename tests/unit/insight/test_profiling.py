@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plimsoll.insight.profile import LogNormal, Profile
-from plimsoll.insight.profiling import MISFIT, Phase, beside, capacity, fit, line, quantile
+from plimsoll.insight.profiling import MISFIT, Phase, beside, capacity, fit, line, quantile, waking
 
 SEED = 20240607
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -145,6 +145,15 @@ def test_what_a_gateway_adds_to_lone_requests():
     assert gateway_s == pytest.approx(2.07e-3, rel=0.05)  # medians add up but roughly
     assert p90_s == pytest.approx(3.94e-3, rel=0.05)
     assert p99_s == pytest.approx(1e-3 + 2e-3 * exp(0.3 * 2.326), rel=0.05)
+
+
+def test_what_a_rest_costs():
+    alone = phase(1, [0.001] * 300, beside_s=0.0002)
+    assert waking(phase(1, [0.0013] * 300, beside_s=0.0005), alone) == pytest.approx(0.0006)
+    assert waking(phase(1, [0.0009] * 300, beside_s=0.0001), alone) == 0.0
+    # of a few requests the processor's time says nothing: 10 ms more or less
+    assert waking(phase(1, [0.0013] * 20, beside_s=0.01), alone) == pytest.approx(0.0003)
+    assert waking(Phase(1, 1.0, 0.0, [], []), alone) == 0.0
 
 
 def test_a_gateway_never_takes_less_than_nothing():

@@ -60,6 +60,16 @@ def test_what_is_drawn_makes_requests_late():
     assert share == pytest.approx(1 - NormalDist().cdf(beyond), rel=0.15)
 
 
+def test_a_batch_after_a_rest_takes_longer():
+    rested, plain = (simulated(replace(PROFILE, wake_s=wake_s)) for wake_s in (0.003, 0.0))
+    assert rested.p50_s == pytest.approx(plain.p50_s + 0.003, rel=0.03)
+    # Without a rest it makes no difference: at 95% of the capacity of single requests hardly a batch begins after one.
+    one = replace(PROFILE, max_batch=1)
+    busy, as_busy = (simulated(replace(one, wake_s=wake_s), rate=190.0, seconds=300.0) for wake_s in (0.003, 0.0))
+    assert busy.p50_s < as_busy.p50_s + 0.003
+    assert busy.offered - busy.refused == pytest.approx(as_busy.offered - as_busy.refused, rel=0.03)
+
+
 def test_a_profile_keeps_it():
     profile = replace(PROFILE, gateway_s=0.003, beside_p90_s=0.02)
     assert read_profile(profile.to_json(), "p.json") == profile

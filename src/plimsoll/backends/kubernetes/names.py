@@ -1,0 +1,67 @@
+"""Names on a cluster: labels, annotations, ports, paths inside a pod, who writes what. Every part imports them here."""
+
+GROUP = "plimsoll.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+# --- labels and annotations -------------------------------------------------------------------------------------------
+SERVICE_LABEL = f"{GROUP}/service"  # a ModelService's name, on everything made for it
+REVISION_LABEL = f"{GROUP}/revision"  # of a revision's Deployment and its pods: `sentiment-7c9ab1f2d0`
+COMPONENT_LABEL = "app.kubernetes.io/component"  # replica | gateway | controller | operator | model-cache | balloon
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "plimsoll"
+NAME_LABEL = "app.kubernetes.io/name"
+
+DIGEST_ANNOTATION = f"{GROUP}/digest"  # of the rendered object, for a cheap answer to "has it changed?"
+PAUSED_ANNOTATION = f"{GROUP}/paused"  # "true" on a ModelService: the operator leaves its objects alone
+
+FIELD_MANAGER = "plimsoll-operator"
+FINALIZER = f"{GROUP}/operator"
+
+# --- Plimsoll itself --------------------------------------------------------------------------------------------------
+SYSTEM_NAMESPACE = "plimsoll-system"
+OPERATOR = "plimsoll-operator"
+CONTROLLER = "plimsoll-controller"
+GATEWAY = "plimsoll-gateway"
+MODEL_CACHE = "plimsoll-model-cache"
+LEASE_OPERATOR = "plimsoll-operator"
+LEASE_CONTROLLER = "plimsoll-controller"
+CERTIFICATES = "plimsoll-certificates"  # Secret: ca.crt, tls.crt, tls.key for webhook, metrics APIs and control stream
+CA_CONFIG = "plimsoll-ca"  # ConfigMap with ca.crt alone, for those who only verify
+
+# --- ports ------------------------------------------------------------------------------------------------------------
+SERVING_PORT = 8080  # "http": the model, on replicas and gateways
+SERVING_TLS_PORT = 8443  # "https": gateways
+METRICS_PORT = 9090  # "metrics": /metrics, the probes' pages, a replica's state stream
+WEBHOOK_PORT = 9443  # the operator's
+METRICS_API_PORT = 6443  # the controller's aggregated APIs
+CONTROL_PORT = 7443  # the controller's stream to gateways, over TLS
+SCALER_PORT = 7444  # the controller's gRPC service for KEDA
+
+# --- inside a replica's pod -------------------------------------------------------------------------------------------
+CONFIG_DIR = "/etc/plimsoll"
+SERVICE_FILE = f"{CONFIG_DIR}/service.json"  # the ModelService, as canonical JSON, from the revision's ConfigMap
+MODEL_DIR = "/model"
+STATE_PATH = "/plimsoll/state"  # on METRICS_PORT: a JSON line a second, as local replicas report (docs/processes.md)
+LIVE_PATH = "/v2/health/live"
+READY_PATH = "/v2/health/ready"
+
+REPLICA_COMMAND = ("python", "-m", "plimsoll.app.pod_replica")
+GATEWAY_COMMAND = ("python", "-m", "plimsoll.app.cluster_gateway")
+CONTROLLER_COMMAND = ("python", "-m", "plimsoll.app.cluster_controller")
+OPERATOR_COMMAND = ("python", "-m", "plimsoll.app.cluster_operator")
+FETCH_COMMAND = ("python", "-m", "plimsoll.app.fetch")
+
+# --- metrics for autoscalers ------------------------------------------------------------------------------------------
+DESIRED_METRIC = "plimsoll_desired_replicas"  # external; label `service` (a ModelService's name)
+SIGNALS = ("requests_per_second", "queue_length", "concurrency", "predicted_p99_seconds", "gpu_utilization")
+
+
+def revision_name(service: str, digest: str) -> str:
+    """The name of a revision and of its Deployment: at most 63 characters, since pods carry it as a label. `digest`:
+    hex, of what makes pods differ."""
+    return f"{service[:52]}-{digest[:10]}"
+
+
+def owned_labels(service: str) -> dict[str, str]:
+    return {NAME_LABEL: service, MANAGED_BY_LABEL: MANAGED_BY, SERVICE_LABEL: service}

@@ -9,3 +9,8 @@
 
 Objects in a service's namespace carry `owned_labels`; pods carry REVISION_LABEL as well. Nothing here does I/O.
 """
+
+from plimsoll.backends.kubernetes.render.rendered import Rendered, RevisionPlan
+from plimsoll.backends.kubernetes.render.whole import render, render_all, revision_of, service_objects
+
+__all__ = ["Rendered", "RevisionPlan", "render", "render_all", "revision_of", "service_objects"]

@@ -24,7 +24,8 @@ def settings_values(args: Mapping[str, Any], *, trusted: bool | None = None) -> 
     service = ModelService.parse(args["service"])
     path = str(args.get("model_path") or "")
     directory = str(args.get("directory") or "")
-    origin = os.path.join(directory, service.spec.model.path) if path else ""
+    written = service.spec.model.path
+    origin = os.path.join(directory, written) if path and written else ""
     source = model_source(service, path=path, directory=directory, origin=origin)
     return {
         "service": service.name,

@@ -247,7 +247,9 @@ class Intake:
 
     def _page(self, exchange: Exchange) -> None:
         """Not counted as a request: probes and scrapes would drown the traffic."""
-        answer = self._pages.answer(exchange.path, exchange.method, exchange.header(b"accept") or b"")
+        elsewhere = exchange.path == "/metrics" and self._settings.status is not None
+        page = self._pages.answer
+        answer = None if elsewhere else page(exchange.path, exchange.method, exchange.header(b"accept") or b"")
         if answer is None:
             raise NotFound(f"nothing answers {exchange.path[:200]}; this replica serves {self._settings.service}")
         status, content_type, body = answer

@@ -31,6 +31,7 @@ from plimsoll.server.pages import Pages
 from plimsoll.server.record import Record
 from plimsoll.server.runner import Runner, ThreadRunner
 from plimsoll.server.settings import ReplicaSettings
+from plimsoll.server.status_port import StatusPort
 from plimsoll.server.worker_process import ProcessRunner
 from plimsoll.wire.http1 import HttpServer
 
@@ -65,11 +66,12 @@ class Replica:
     ) -> None:
         self.settings = settings
         self._spawner = spawner
-        self._report = report
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._record = Record(settings.service, settings.revision, _TICK_S)
         self._pages = Pages(settings.service, settings.revision, self._record.render)
+        self._status = None if settings.status is None else StatusPort(settings.status, self._pages, report)
+        self._report = report if self._status is None else self._status.report
         self._intake = Intake(settings, self._pages, self._record, random or Random())
         self._http = HttpServer(self._intake, settings.http, clock=monotonic)
         self._queue = BatchQueue(BatchSettings())  # until the model has told its own limit
@@ -88,6 +90,8 @@ class Replica:
         """Raises HostError (the address is taken) or ModelLoadError; both were reported as "failed"."""
         settings = self.settings
         try:
+            if self._status is not None:
+                await self._status.start()
             self.address = await self._http.start(settings.listen)
             began = perf_counter()
             runner = self._new_runner()
@@ -159,6 +163,8 @@ class Replica:
         if self._runner is not None:
             await self._runner.close()
         await self._http.close(0)
+        if self._status is not None:
+            await self._status.close()
 
     def _new_runner(self) -> Runner:
         settings = self.settings

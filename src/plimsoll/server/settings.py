@@ -34,4 +34,5 @@ class ReplicaSettings:
     )  # larger bodies are decoded in the codec process: 128 KiB of numbers hold the lock 0.9 ms
     bulk_items: int = 8192  # larger answers are encoded there
     cpus: tuple[int, ...] = ()
+    status: str | None = None  # a second listener for health, `/metrics` (then only there) and the state stream
     http: HttpSettings = field(default_factory=HttpSettings)

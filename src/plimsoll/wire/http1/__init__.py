@@ -11,6 +11,7 @@ from plimsoll.wire.http1.encode import encode_request_head, encode_response_head
 from plimsoll.wire.http1.exchange import Application, Exchange
 from plimsoll.wire.http1.server import HttpServer
 from plimsoll.wire.http1.settings import ClientSettings, HttpSettings
+from plimsoll.wire.http1.streaming import Stream
 from plimsoll.wire.http1.tls import TlsSettings
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "HttpServer",
     "HttpSettings",
     "Receiver",
+    "Stream",
     "TcpAddress",
     "TlsSettings",
     "UnixAddress",

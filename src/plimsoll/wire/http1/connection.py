@@ -196,6 +196,11 @@ class ServerConnection(asyncio.Protocol):
             self._flush()
             self._burst.flush()  # what is announced may end this process
 
+    def piece(self, data: bytes) -> None:
+        """Of an answer without an end: see `streaming`."""
+        self._out.append(data)
+        self._flush()
+
     def peer_subjects(self) -> tuple[str, ...]:
         if self._subjects is None:
             secured = self.transport.get_extra_info("ssl_object")

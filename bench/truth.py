@@ -71,7 +71,7 @@ def rounds(case: Case, work: Path, options: argparse.Namespace) -> list[Round]:
             print(f"{case.name}: {count:,} requests in {options.seconds:g} s, {rates}", flush=True)
         print(f"{case.name}: round {turn + 1}: {profile_line(learned)}", flush=True)
         planned = plan(file, trace, case.policy)
-        run = live(file, case.name, trace, options.seconds, scaled=case.scaled, realtime=options.realtime)
+        run = live(file, case.name, trace, options.seconds, realtime=options.realtime)
         found.append(Round(learned, planned, run))
         print(f"  planned {figures_line(planned)}")
         print(f"  live    {figures_line(asdict(run))}  {more_line(run)}", flush=True)

@@ -20,7 +20,6 @@ class Case:
     spec: str
     low: float
     high: float
-    scaled: bool = False
     policy: str = "fixed:1"  # the file's own, as `plan` calls it
     seed: int = 1
 
@@ -80,7 +79,6 @@ CASES = {
         "  scaling: {minReplicas: 1, maxReplicas: 2, scaleDown: {stabilizationWindow: 5s}}\n",
         low=0.3,
         high=0.8,
-        scaled=True,
         policy="budget",
     ),
 }

@@ -1,14 +1,12 @@
 """One live run of `truth.py`: `plimsoll up`, `plimsoll load` with the trace, and how long replicas existed.
 
-As in the other benchmarks the load has core 1, with gateway and controller beside it. A service of one replica has
-core 0 for it; where two come and go the kernel places them.
+Nothing is pinned to a core: `profile` measures as the kernel places, and so does a user.
 """
 
 import contextlib
 import csv
 import http.client
 import json
-import os
 import signal
 import subprocess
 import tempfile
@@ -19,10 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from realtime import before_others
-from servers import LOAD_CORE, SERVER_CORE, free_port, on_core, python
+from servers import free_port, python
 
 ACCEPTED = ("ok", "degraded", "cached")
 _LOOK_S = 0.5
@@ -44,17 +40,15 @@ class Run:
     acts: int
 
 
-def live(file: Path, name: str, trace: Path, seconds: float, *, scaled: bool, realtime: bool) -> Run:
+def live(file: Path, name: str, trace: Path, seconds: float, *, realtime: bool) -> Run:
     port, admin = free_port(), free_port()
     arguments = ["up", str(file), "--port", str(port), "--admin-port", str(admin), "--no-watch", "--cores", "2"]
     with tempfile.TemporaryDirectory() as folder:
         log, requests = Path(folder) / "up.log", Path(folder) / "requests.csv"
         with running(python("-m", "plimsoll", *arguments), log) as up, before_others(up.pid, realtime):
             _ready(up, admin, name, log)
-            if not scaled:
-                _place(up.pid, admin, name)
             with watching(admin, name) as watch:
-                command = [*([] if scaled else on_core(LOAD_CORE)), *python("-m", "plimsoll", "load", name)]
+                command = python("-m", "plimsoll", "load", name)
                 command += ["--port", str(port), "--trace", str(trace), "--json", "--requests", str(requests)]
                 told = run_json(command, realtime)
             acts = sum(one["kind"] == "scaled" for one in _events(admin))
@@ -100,18 +94,6 @@ def running(command: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"
         finally:
             process.kill()
             process.wait()
-
-
-def _place(up: int, admin: int, name: str) -> None:
-    """The replica to its core, all else to the load's."""
-    if not on_core(LOAD_CORE):
-        return
-    replicas = {one["pid"] for one in _service(admin, name)["instances"]}
-    for process in [psutil.Process(up), *psutil.Process(up).children(recursive=True)]:
-        core = SERVER_CORE if process.pid in replicas else LOAD_CORE
-        for thread in process.threads():
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(thread.id, {core})
 
 
 def _ready(up: "subprocess.Popen[bytes]", admin: int, name: str, log: Path) -> None:

@@ -10,6 +10,8 @@ from plimsoll.spec.formats import is_import
 def model_digest(service: ModelService) -> str:
     """Twelve hexadecimal digits; empty where the model can't be read."""
     path, directory = service.spec.model.path, service.directory.resolve()
+    if path is None:
+        return (service.spec.model.digest or "").removeprefix("sha256:")[:12]
     found = hashlib.sha256()
     try:
         if is_import(path):

@@ -47,6 +47,8 @@ def watched(file: Path, services: list[ModelService]) -> Watched:
     roots: set[Path] = set()
     for service in services:
         path = service.spec.model.path
+        if path is None:
+            continue  # an artifact doesn't change
         if is_import(path):
             module = module_file(path, file.parent)
             files |= {module.absolute()} if module is not None else set()

@@ -130,6 +130,8 @@ def _missing_model(service: "ModelService") -> "SpecError | None":
     from plimsoll.models.source import is_reference
 
     path = service.spec.model.path
+    if path is None or service.in_image:
+        return None
     if is_reference(path) or (service.directory / path).exists():
         return None
     return service.problem("spec.model.path", f"{path} does not exist")

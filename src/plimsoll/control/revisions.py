@@ -60,7 +60,7 @@ class RevisionStore:
         """The revision of `service` as it is now on disk. Raises SpecError at `spec.model.path` where the model is
         missing or unreadable, HostError where the copy can't be written."""
         directory = service.directory.resolve()
-        path = service.spec.model.path
+        path = service.local_path
         settings = hashlib.sha256(_serving_settings(service, directory))
         try:
             if is_import(path):
@@ -78,7 +78,7 @@ class RevisionStore:
     def missing(self, service: ModelService, problem: str) -> Revision:
         """What stands for a service whose model isn't there: it fails, and is followed by the first real revision."""
         directory = service.directory.resolve()
-        path = str(directory / service.spec.model.path)
+        path = service.spec.model.uri or str(directory / (service.spec.model.path or ""))
         content = hashlib.sha256(_serving_settings(service, directory) + problem.encode()).hexdigest()
         return Revision(revision_id(service.name, content), 0, service, path, str(directory), path, problem)
 

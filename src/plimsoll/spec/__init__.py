@@ -34,7 +34,7 @@ from plimsoll.spec.load import (
     load_text,
     read,
 )
-from plimsoll.spec.model import ModelSource, Runtime
+from plimsoll.spec.model import EnvironmentVariable, ModelSource, Runtime
 from plimsoll.spec.nodes import NodeClass
 from plimsoll.spec.origin import Origin
 from plimsoll.spec.parts import (
@@ -49,6 +49,8 @@ from plimsoll.spec.parts import (
     ServiceSpec,
 )
 from plimsoll.spec.platform import Platform
+from plimsoll.spec.platform_cluster import AcceleratorClass, GatewayTls, ModelCache, ParentRef
+from plimsoll.spec.pods import Accelerator, PodTemplate, VolumeClaim
 from plimsoll.spec.scaling import bounds_of, policy_text, price_per_hour, share_of
 from plimsoll.spec.scaling_parts import Scaling
 from plimsoll.spec.schema import editor_schema_text, json_schema, schema_text
@@ -60,17 +62,24 @@ from plimsoll.spec.views import Secrets, limits_view, parse_key_hashes, service_
 __all__ = [
     "API_VERSION",
     "KINDS",
+    "Accelerator",
+    "AcceleratorClass",
     "Batching",
     "Budget",
     "Documents",
+    "EnvironmentVariable",
+    "GatewayTls",
     "Latency",
     "Limits",
     "Metadata",
+    "ModelCache",
     "ModelService",
     "ModelSource",
     "NodeClass",
     "Origin",
+    "ParentRef",
     "Platform",
+    "PodTemplate",
     "Requests",
     "Resources",
     "Route",
@@ -81,6 +90,7 @@ __all__ = [
     "ServiceSpec",
     "SpecErrors",
     "Tenant",
+    "VolumeClaim",
     "Whole",
     "bounds_of",
     "check_references",

@@ -24,6 +24,7 @@ _FREE_KEYS = {
     "matchLabels",
     "claims",
     "selector",
+    "nodeSelector",
 }  # mappings whose keys are the user's, to text
 _MOST_PROBLEMS = 100  # of one document: nobody reads more, and each costs a search for the nearest key
 

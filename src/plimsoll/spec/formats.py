@@ -32,6 +32,11 @@ def suffix_of(path: str) -> str:
     return f".{suffix.lower()}" if dot and stem.strip(".") else ""
 
 
+def format_of_suffix(suffix: str) -> Format | None:
+    """None: it tells nothing, or a format that isn't built."""
+    return _BY_SUFFIX.get(suffix)
+
+
 def guess_format(path: str) -> Format:
     """Raises ValueError, saying what to write, where the path doesn't tell.
 
@@ -54,7 +59,7 @@ def check_path(path: str) -> None:
     if not path.strip() or "\0" in path:
         raise ValueError("no path; expected a file or folder relative to this file, such as ./model.py")
     if _URI.match(path):
-        raise ValueError("a URI is not supported by this version yet; expected a local file or folder")
+        raise ValueError(f"a URI; write uri: {path[:200]}")
     head, colon, name = path.rpartition(":")
     if colon and head.endswith(".py") and name.isidentifier():
         raise ValueError(f"a file and a class in one; write path: {head[:200]} and className: {name[:100]}")

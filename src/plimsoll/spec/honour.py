@@ -15,8 +15,8 @@ def not_honoured(whole: Whole, backend: str = "local", *, platform: Platform | N
     if backend != "local":
         return [*_of_costs(whole, platform)] if isinstance(whole, ModelService) else []
     if isinstance(whole, ModelService):
-        return [*_of_service(whole), *_of_costs(whole, platform), *_of_cache(whole)]
-    return [*_of_secrets(whole), *_of_nodes(whole)]
+        return [*_of_service(whole), *_of_pods(whole), *_of_costs(whole, platform), *_of_cache(whole)]
+    return [*_of_secrets(whole), *_of_nodes(whole), *_of_cluster(whole)]
 
 
 def _of_service(service: ModelService) -> Iterator[str]:
@@ -31,6 +31,44 @@ def _of_service(service: ModelService) -> Iterator[str]:
         yield "spec.resources.requests.cpu: replicas get whole cores here; a fraction is shared, not throttled"
     if resources.limits.cpu is not None:
         yield "spec.resources.limits.cpu: replicas are kept to cores here, not throttled"
+
+
+def _of_pods(service: ModelService) -> Iterator[str]:
+    """What only pods have. A key that says what a laptop does anyway is no line."""
+    spec = service.spec
+    if spec.runtime.image is not None:
+        yield "spec.runtime.image: replicas run in this Python here, not in an image"
+    if spec.runtime.env:
+        yield "spec.runtime.env: replicas have this shell's environment; set the variables in it"
+    if spec.accelerator is not None:
+        yield "spec.accelerator: nothing is handed out here; a model sees the accelerators that this machine has"
+    if spec.workload != "Deployment":
+        yield f"spec.workload: a laptop has processes, no {spec.workload}"
+    if spec.volume_claims:
+        yield "spec.volumeClaims: a laptop has no volumes; replicas see its files"
+    if spec.pod_template is not None:
+        yield "spec.podTemplate: a laptop has no pods"
+
+
+def _of_cluster(whole: Whole) -> Iterator[str]:
+    if isinstance(whole, Tenant) and whole.spec.quota.accelerators:
+        yield "spec.quota.accelerators: a laptop hands out none"
+    if not isinstance(whole, Platform):
+        return
+    spec, gateway = whole.spec, whole.spec.gateway
+    written = {
+        "spec.gateway.parentRefs": (gateway.parent_refs, "a laptop has one gateway of its own, and no routes to it"),
+        "spec.gateway.hostnameTemplate": (gateway.hostname_template, "a laptop's services are told apart by path"),
+        "spec.gateway.ingressClassName": (gateway.ingress_class_name, "a laptop has no Ingress"),
+        "spec.gateway.tls": (gateway.tls, "a cluster's; here plimsoll up --tls-cert and --tls-key"),
+        "spec.gateway.replicaTls": (gateway.replica_tls == "Required", "replicas are reached by Unix sockets here"),
+        "spec.acceleratorClasses": (spec.accelerator_classes, "a laptop hands out none; their prices count"),
+        "spec.disruption": ("disruption" in spec.model_fields_set, "a laptop has no other nodes to wait for"),
+        "spec.modelCache": (spec.model_cache.type != "None", "models are local files here"),
+        "spec.networkPolicy": ("network_policy" in spec.model_fields_set, "a laptop has no pods to keep apart"),
+        "spec.monitoring": (spec.monitoring != "None", "a laptop has no Prometheus operator; /metrics is there"),
+    }
+    yield from (f"{key}: {why}" for key, (said, why) in written.items() if said)
 
 
 def _of_costs(service: ModelService, platform: Platform | None) -> Iterator[str]:

@@ -8,17 +8,16 @@ KINDS = frozenset({"Pipeline", "QueueBinding", "Revision"})
 # Kind to parent key to the keys below it, as dotted text.
 KEYS: dict[str, dict[str, frozenset[str]]] = {
     "ModelService": {
-        "spec": frozenset({"accelerator", "monitor", "podTemplate", "rollout", "workload"}),
-        "spec.model": frozenset({"uri", "digest", "upstream"}),
-        "spec.runtime": frozenset({"engine", "image", "env", "args"}),
+        "spec": frozenset({"monitor", "rollout"}),
+        "spec.model": frozenset({"upstream"}),
+        "spec.runtime": frozenset({"engine", "args"}),
         "spec.budget": frozenset({"ttft", "tpot"}),
         "spec.budget.cost": frozenset({"perMillionTokens"}),
         "spec.fallback": frozenset({"upstream"}),
     },
-    "Tenant": {"spec.quota": frozenset({"accelerators"})},
+    "Tenant": {},
     "Platform": {
-        "spec": frozenset({"acceleratorClasses", "retention", "disruption"}),
-        "spec.gateway": frozenset({"parentRefs", "hostnameTemplate"}),
+        "spec": frozenset({"retention"}),
     },
 }
 

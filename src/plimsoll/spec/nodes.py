@@ -18,6 +18,9 @@ class Capacity(Part):
 
     cpu: Cores | None = Field(default=None, description='CPU cores: "16". Default: no bound.')
     memory: Memory | None = Field(default=None, description="Memory: 32Gi. Default: no bound.")
+    accelerators: int | None = Field(
+        default=None, ge=1, le=1024, description="Whole accelerators of one node: 8. Default: none."
+    )
 
 
 class NodeClass(Part):

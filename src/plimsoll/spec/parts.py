@@ -13,6 +13,7 @@ from plimsoll.spec.base import Part
 from plimsoll.spec.edge import Access, Cache, Fallback, SessionAffinity, check_fallbacks
 from plimsoll.spec.formats import PICKLE_SUFFIXES, suffix_of
 from plimsoll.spec.model import ModelSource, Runtime
+from plimsoll.spec.pods import Accelerator, PodTemplate, VolumeClaim, check_claims
 from plimsoll.spec.scaling_parts import Scaling
 from plimsoll.spec.scaling_values import PositiveMoney
 from plimsoll.spec.values import (
@@ -205,14 +206,30 @@ class ServiceSpec(Part):
         default="Never",
         description="Slow: a second replica is asked when the first takes longer than usual; the first answer wins.",
     )
+    accelerator: Accelerator | None = Field(
+        default=None, description="What each replica gets of GPUs and their like. Default: none."
+    )
+    workload: Literal["Deployment", "StatefulSet"] = Field(
+        default="Deployment",
+        description="What runs the replicas on a cluster. StatefulSet: for those with volumes or names of their own.",
+    )
+    volume_claims: Annotated[tuple[VolumeClaim, ...], Field(strict=False, max_length=16)] = Field(
+        default=(), description="Volumes of each replica's own, with workload: StatefulSet. Default: none."
+    )
+    pod_template: PodTemplate | None = Field(
+        default=None, description="Merged into the replicas' pods, last of all. Default: nothing."
+    )
 
     @field_validator("runtime")
     @classmethod
     def _pickles_are_allowed_aloud(cls, runtime: Runtime, info: ValidationInfo) -> Runtime:
         model = info.data.get("model")
-        if model is not None and "Pickle" not in runtime.unsafe_formats and suffix_of(model.path) in PICKLE_SUFFIXES:
+        if model is None or "Pickle" in runtime.unsafe_formats:
+            return runtime
+        where, key = (model.path, "path") if model.path is not None else (model.uri or "", "uri")
+        if suffix_of(where) in PICKLE_SUFFIXES:
             message = "a pickle runs any code it holds when loaded; save the model with skops, or allow it: "
-            problem_at(("..", "model", "path"), message + "runtime: {unsafeFormats: [Pickle]}")
+            problem_at(("..", "model", key), message + "runtime: {unsafeFormats: [Pickle]}")
         return runtime
 
     @field_validator("routes")
@@ -257,6 +274,12 @@ class ServiceSpec(Part):
                 message = f"{step.max_age} is not above the cache's ttl of {cache.ttl}; what is younger is no fallback"
                 problem_at((index, "maxAge"), message)
         return fallback
+
+    @field_validator("volume_claims")
+    @classmethod
+    def _claims_have_a_set(cls, claims: tuple[VolumeClaim, ...], info: ValidationInfo) -> tuple[VolumeClaim, ...]:
+        check_claims(claims, info.data.get("workload"))
+        return claims
 
     @field_validator("hedging")
     @classmethod

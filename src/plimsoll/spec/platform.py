@@ -3,10 +3,20 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from plimsoll.spec.base import ClusterMetadata, Part, Whole
 from plimsoll.spec.nodes import NodeClass
+from plimsoll.spec.platform_cluster import (
+    AcceleratorClass,
+    Disruption,
+    GatewayTls,
+    HostTemplate,
+    ModelCache,
+    ParentRef,
+    check_accelerator_classes,
+)
+from plimsoll.spec.pod_values import Subdomain
 from plimsoll.spec.scaling_values import Currency
 from plimsoll.spec.tenant import PlatformSecretRef
 from plimsoll.spec.values import problem_at
@@ -34,6 +44,28 @@ class PlatformGateway(Part):
     rate_limits: RateLimits = Field(
         default_factory=RateLimits, description="How the tenants' quotas hold across several gateways."
     )
+    parent_refs: Annotated[tuple[ParentRef, ...], Field(strict=False, max_length=32)] = Field(
+        default=(),
+        description="The Gateways of the Gateway API that services are reached through. Default: none; with "
+        "hostnameTemplate an Ingress, else only within the cluster.",
+    )
+    hostname_template: HostTemplate | None = Field(
+        default=None,
+        description="The host of a service, of {name} and {namespace}: {name}.{namespace}.infer.example.com. Default: "
+        "none; services are told apart by their paths.",
+    )
+    ingress_class_name: Subdomain | None = Field(
+        default=None, description="The class of the Ingresses, without parentRefs. Default: the cluster's default."
+    )
+    tls: GatewayTls | None = Field(
+        default=None,
+        description="The certificate of an Ingress's hosts (a Gateway has its own). Default: none; plain HTTP.",
+    )
+    replica_tls: Literal["Disabled", "Required"] = Field(
+        default="Disabled",
+        description="Required: gateways and replicas speak TLS, and each proves who it is. Disabled: plain HTTP, kept "
+        "apart by NetworkPolicies.",
+    )
 
 
 class PlatformSpec(Part):
@@ -47,6 +79,22 @@ class PlatformSpec(Part):
         "a price, and there is room for every replica.",
     )
 
+    accelerator_classes: Annotated[tuple[AcceleratorClass, ...], Field(strict=False, max_length=256)] = Field(
+        default=(), description="The accelerators that services may ask for. Default: none."
+    )
+    disruption: Disruption = Field(default_factory=Disruption, description="What gives way when there is no room.")
+    model_cache: ModelCache = Field(
+        default_factory=ModelCache, description="Where models' artifacts are kept between pods. Default: nowhere."
+    )
+    network_policy: Literal["Enabled", "Disabled"] = Field(
+        default="Enabled",
+        description="Enabled: NetworkPolicies let in the gateway to replicas, and out only to name servers and model "
+        "stores. Disabled: none are made.",
+    )
+    monitoring: Literal["None", "ServiceMonitor", "PodMonitor"] = Field(
+        default="None", description="What the Prometheus operator is given to scrape the replicas by."
+    )
+
     @field_validator("node_classes")
     @classmethod
     def _names_differ(cls, classes: tuple[NodeClass, ...]) -> tuple[NodeClass, ...]:
@@ -55,6 +103,14 @@ class PlatformSpec(Part):
             first = seen.setdefault(one.name, index)
             if first != index:
                 problem_at((index, "name"), f"{one.name} is the name of nodeClasses[{first}] too; expected another")
+        return classes
+
+    @field_validator("accelerator_classes")
+    @classmethod
+    def _classes_are_somewhere(
+        cls, classes: tuple[AcceleratorClass, ...], info: ValidationInfo
+    ) -> tuple[AcceleratorClass, ...]:
+        check_accelerator_classes(classes, info.data.get("node_classes"))
         return classes
 
 
@@ -73,6 +129,17 @@ class Platform(Whole):
     @property
     def labels(self) -> Mapping[str, str]:
         return self.metadata.labels
+
+    def accelerator_class(self, name: str) -> AcceleratorClass | None:
+        return next((one for one in self.spec.accelerator_classes if one.name == name), None)
+
+    def node_class(self, name: str) -> NodeClass | None:
+        return next((one for one in self.spec.node_classes if one.name == name), None)
+
+    def host_of(self, name: str, namespace: str) -> str | None:
+        """A service's host by the template; None without one."""
+        template = self.spec.gateway.hostname_template
+        return None if template is None else template.replace("{name}", name).replace("{namespace}", namespace)
 
     @property
     def rate_limits_secret_ref(self) -> PlatformSecretRef | None:

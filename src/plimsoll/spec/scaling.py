@@ -66,15 +66,18 @@ def price_per_hour(service: ModelService, platform: Platform | None) -> float | 
     takes of the resource it takes most of. None: it fits on no class, or there are none."""
     if platform is None:
         return None
-    shares = ((one, share_of(service, one)) for one in platform.spec.node_classes)
+    shares = ((one, share_of(service, one, platform)) for one in platform.spec.node_classes)
     prices = [float(one.price_per_hour) * share for one, share in shares if share is not None]
     return min(prices, default=None)
 
 
-def share_of(service: ModelService, node: NodeClass) -> float | None:
+def share_of(service: ModelService, node: NodeClass, platform: Platform | None = None) -> float | None:
     """The part of a node that one replica takes, over 0 and up to 1; all of it where the class says no capacity. None:
-    it doesn't fit."""
-    capacity = node.capacity
+    it doesn't fit, or the platform's class of its accelerator isn't on that node."""
+    capacity, accelerator = node.capacity, service.spec.accelerator
+    found = None if accelerator is None or platform is None else platform.accelerator_class(accelerator.class_)
+    if accelerator is not None and (found is None or found.node_class != node.name):
+        return None
     if capacity is None:
         return 1.0
     shares = []
@@ -82,5 +85,7 @@ def share_of(service: ModelService, node: NodeClass) -> float | None:
         shares.append(service.cpus / parse_quantity(capacity.cpu))
     if capacity.memory is not None and service.memory_request_bytes is not None:
         shares.append(service.memory_request_bytes / parse_quantity(capacity.memory))
+    if accelerator is not None and found is not None and capacity.accelerators is not None:
+        shares.append(accelerator.count * found.of_one / capacity.accelerators)
     share = max(shares, default=1.0)
     return share if share <= 1 else None

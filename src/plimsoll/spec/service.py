@@ -8,7 +8,7 @@ from pydantic import Field
 from plimsoll.core.units import parse_duration, parse_quantity, parse_share
 from plimsoll.spec.base import Whole
 from plimsoll.spec.edge import SecretRef
-from plimsoll.spec.formats import Format, guess_format
+from plimsoll.spec.formats import Format, is_import
 from plimsoll.spec.parts import Metadata, ServiceSpec
 
 KIND = "ModelService"
@@ -36,7 +36,32 @@ class ModelService(Whole):
 
     @property
     def model_format(self) -> Format:
-        return self.spec.model.format or guess_format(self.spec.model.path)
+        return self.spec.model.guessed_format
+
+    @property
+    def namespace(self) -> str:
+        """Empty where none is written."""
+        return self.metadata.namespace or ""
+
+    @property
+    def local_path(self) -> str:
+        """Of the model's file, folder or class. Raises SpecError where the model is an artifact."""
+        path = self.spec.model.path
+        if path is None:
+            message = "an artifact is fetched on a cluster alone; here write path: a file or folder beside this file"
+            raise self.problem("spec.model.uri", message)
+        return path
+
+    @property
+    def in_image(self) -> bool:
+        """Whether the model comes with the image: a class to import, or an absolute path in `runtime.image`."""
+        path = self.spec.model.path
+        return path is not None and (is_import(path) or (path.startswith("/") and self.spec.runtime.image is not None))
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether a cluster can get at the model: an artifact, or in the image."""
+        return self.spec.model.uri is not None or self.in_image
 
     @property
     def p50_s(self) -> float | None:

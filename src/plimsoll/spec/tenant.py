@@ -121,6 +121,12 @@ class Quota(Part):
     tokens_per_minute: Rate | None = Field(
         default=None, description="Tokens of language models a minute, asked and answered. Default: no limit."
     )
+    accelerators: dict[DnsLabel, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(
+        default_factory=dict,
+        max_length=256,
+        description="The most accelerators that the services in the tenant's own namespaces hold at once, by "
+        "acceleratorClass: {h100-1g: 4}. Default: no limit.",
+    )
 
 
 class TenantSpec(Part):

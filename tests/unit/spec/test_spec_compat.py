@@ -33,7 +33,7 @@ def test_nothing_changed_breaks_nothing() -> None:
             ["spec.replicas: type narrowed from integer to string"],
         ),
         (
-            lambda s: spec_of(s)["model"]["required"].append("format"),
+            lambda s: spec_of(s)["model"].update(required=["format"]),
             ["spec.model.format: now required"],
         ),
         (

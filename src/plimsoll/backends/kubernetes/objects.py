@@ -51,5 +51,11 @@ def to_yaml(objects: Iterable[Mapping[str, Any]]) -> str:
         def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
             super().increase_indent(flow, False)
 
+    def shown(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        # A model's code or a file in a ConfigMap is read by people, too.
+        style = "|" if "\n" in value else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, shown)
     text = (yaml.dump(dict(obj), Dumper=Dumper, sort_keys=False, width=120, allow_unicode=True) for obj in objects)
     return "---\n".join(text)

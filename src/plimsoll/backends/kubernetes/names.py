@@ -6,6 +6,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 # --- labels and annotations -------------------------------------------------------------------------------------------
 SERVICE_LABEL = f"{GROUP}/service"  # a ModelService's name, on everything made for it
+NAMESPACE_LABEL = f"{GROUP}/namespace"  # of a ModelService, on what had to be made in another namespace for it
 REVISION_LABEL = f"{GROUP}/revision"  # of a revision's Deployment and its pods: `sentiment-7c9ab1f2d0`
 COMPONENT_LABEL = "app.kubernetes.io/component"  # replica | gateway | controller | operator | model-cache | balloon
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"

@@ -19,8 +19,8 @@ _HOST = r"[A-Za-z0-9.-]+(:[0-9]+)?"
 _HEX = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _SHAPES = {
     "oci": (rf"{_HOST}(/[a-z0-9._-]+)+(:[A-Za-z0-9_.-]{{1,128}})?(@sha256:[0-9a-f]{{64}})?", "HOST/NAME:TAG"),
-    "s3": (r"[a-z0-9][a-z0-9.-]+/.+", "BUCKET/KEY"),
-    "gs": (r"[a-z0-9][a-z0-9._-]+/.+", "BUCKET/KEY"),
+    "s3": (r"[a-z0-9][a-z0-9.-]*/.+", "BUCKET/KEY"),
+    "gs": (r"[a-z0-9][a-z0-9._-]*/.+", "BUCKET/KEY"),
     "hf": (r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(@[A-Za-z0-9._-]+)?(/.+)?", "OWNER/NAME@REVISION"),
     "https": (rf"{_HOST}/.+", "HOST/PATH"),
     "http": (rf"{_HOST}/.+", "HOST/PATH"),

@@ -50,7 +50,7 @@ class Documents:
 
 def check_together(documents: Documents) -> None:
     """All that can be wrong between objects. Raises SpecErrors."""
-    raise_all(clashes(documents) + reference_problems(documents.services))
+    raise_all(clashes(documents) + reference_problems(documents.services) + accelerator_problems(documents))
 
 
 def check_references(services: Sequence[ModelService]) -> None:
@@ -134,6 +134,31 @@ def reference_problems(services: Sequence[ModelService]) -> list[SpecError]:
         ways = " → ".join([*path, path[0]])
         problems.append(known[path[-1]].problem(key, f"falls back in a loop: {ways}; take one step out"))
     return problems
+
+
+def accelerator_problems(documents: Documents) -> list[SpecError]:
+    """A class that a service or a quota names and the platform doesn't have. Without a platform nothing is known."""
+    platform = documents.platform
+    if platform is None:
+        return []
+    known = [one.name for one in platform.spec.accelerator_classes]
+    asked: list[tuple[Whole, str, str]] = [
+        (service, "spec.accelerator.class", service.spec.accelerator.class_)
+        for service in documents.services
+        if service.spec.accelerator is not None
+    ]
+    asked += [
+        (tenant, f"spec.quota.accelerators.{name}", name)
+        for tenant in documents.tenants
+        for name in tenant.spec.quota.accelerators
+    ]
+    return [one.problem(key, _no_class(name, known)) for one, key, name in asked if name not in known]
+
+
+def _no_class(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known[:10])}" if known else "it has none"
+    return f"the platform has no accelerator class named {name}; {hint}"
 
 
 def _unknown(name: str, others: list[str]) -> str:

@@ -88,7 +88,7 @@ def test_what_breaks(change: Callable[[dict], object], expected: list[str]) -> N
         lambda s: spec_of(s)["replicas"].pop("type"),
         lambda s: spec_of(s)["replicas"].pop("minimum"),
         lambda s: spec_of(s)["timeout"].pop("pattern"),
-        lambda s: spec_of(s)["model"].pop("required"),
+        lambda s: spec_of(s).pop("required", None),
         lambda s: spec_of(s)["scaling"].update(additionalProperties=True),
     ],
 )

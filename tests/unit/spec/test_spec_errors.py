@@ -32,7 +32,7 @@ def test_the_line_that_the_first_hour_promises() -> None:
         ("minReplicas: 1", "spec.minReplicas: unknown key here; did you mean spec.scaling.minReplicas?"),
         ("name: x", "spec.name: unknown key here; did you mean metadata.name?"),
         ("host: x", "spec.host: unknown key here; did you mean spec.routes[0].host?"),
-        ("env: []", "spec.env: unknown key here; spec.runtime.env is not supported by this version yet"),
+        ("env: []", "spec.env: unknown key here; did you mean spec.runtime.env?"),
         ("Retry: Once", "spec.Retry: unknown key; did you mean retry?"),
         ("batching: {zzz: 1}", "spec.batching.zzz: unknown key; expected maxSize or linger"),
         ("monitor: {}", "spec.monitor: not supported by this version yet"),
@@ -128,7 +128,7 @@ def test_one_wrong_key(spec: str, expected: str) -> None:
     ("model", "expected"),
     [
         ("{}", "spec.model.path: missing; expected a file or folder"),
-        ("m.py", "spec.model: expected a mapping with format, path or className, not 'm.py'"),
+        ("m.py", "spec.model: expected a mapping with format, path, uri, digest, secretRef or className, not 'm.py'"),
         ("{path: m.xyz}", "spec.model.path: the format can't be told from '.xyz'; add format: Python, ONNX or SKLearn"),
         (
             "{path: m.safetensors}",
@@ -149,10 +149,10 @@ def test_one_wrong_key(spec: str, expected: str) -> None:
             "spec.model.className: 'a b' doesn't fit; expected the class in a Python fil",
         ),
         ("{path: m.py:M}", "a file and a class in one; write path: m.py and className: M"),
-        ("{path: 's3://bucket/m'}", "spec.model.path: a URI is not supported by this version yet"),
+        ("{path: 's3://bucket/m'}", "spec.model.path: a URI; write uri: s3://bucket/m"),
         ("{path: ' '}", "spec.model.path: no path; expected a file or folder"),
         ('{path: "a\\0b"}', "spec.model.path: no path"),
-        ("{path: m.py, uri: 'oci://x'}", "spec.model.uri: not supported by this version yet"),
+        ("{path: m.py, uri: 'oci://x/y'}", "spec.model.uri: stands beside path, and a model is in one place; remove"),
     ],
 )
 def test_one_wrong_model(model: str, expected: str) -> None:
@@ -238,7 +238,7 @@ def test_an_anchor_used_twice_shows_its_problem_once_a_place() -> None:
 def test_control_characters_and_long_texts_stay_one_short_line() -> None:
     (problem,) = problems(HEAD + f'  "a\\nb\\e[31m{"x" * 500}": 1\n')
     assert "\x1b" not in problem
-    assert len(problem) < 300
+    assert len(problem) < 350
     (problem,) = problems(HEAD + f'  timeout: "{"9" * 500}\\n"\n')
     assert len(problem) < 250
 
@@ -272,7 +272,8 @@ def test_files_are_checked_together(tmp_path: Path) -> None:
         load_files([bad, one, two, tmp_path / "none.yaml"])
     assert [str(error).replace(f"{tmp_path}/", "") for error in caught.value.errors] == [
         "bad.yaml:6  spec.a: unknown key; expected model, runtime, retry, routes, budget, timeout, scaling, replicas, "
-        "resources, batching, access, cache, fallback, sessionAffinity or hedging",
+        "resources, batching, access, cache, fallback, sessionAffinity, hedging, accelerator, workload, "
+        "volumeClaims or podTemplate",
         "none.yaml  no such file",
         "two.yaml:4  metadata.name: mood is the name of the service in one.yaml:3 too",
     ]
@@ -314,7 +315,8 @@ def test_parsing_data_without_a_file_names_the_key() -> None:
     assert [str(error) for error in caught.value.errors] == [
         "metadata.name: has no value; give it one or remove the key",
         "spec: missing; expected a mapping with model, runtime, retry, routes, budget, timeout, scaling, replicas, "
-        "resources, batching, access, cache, fallback, sessionAffinity or hedging",
+        "resources, batching, access, cache, fallback, sessionAffinity, hedging, accelerator, workload, "
+        "volumeClaims or podTemplate",
     ]
     with pytest.raises(SpecErrors):
         ModelService.parse(None)

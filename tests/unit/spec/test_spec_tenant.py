@@ -103,7 +103,10 @@ def test_a_namespaced_secret_is_told_on_a_laptop() -> None:
         (f"{KEYS}\n  quota: {{requestsPerSecond: 0}}", "spec.quota.requestsPerSecond: 0 is out of range; expected a n"),
         (f"{KEYS}\n  quota: {{concurrentRequests: 0}}", "spec.quota.concurrentRequests: 0 is too small; expected 1 or"),
         (f"{KEYS}\n  quota: {{tokensPerMinute: lots}}", "spec.quota.tokensPerMinute: expected a number from 0.001 to"),
-        (f"{KEYS}\n  quota: {{accelerators: {{h100: 4}}}}", "spec.quota.accelerators: not supported by this version y"),
+        (
+            f"{KEYS}\n  quota: {{accelerators: {{h100: -4}}}}",
+            "spec.quota.accelerators.h100: -4 is too small; expected 0 or more",
+        ),
         (f"{KEYS}\n  quota: {{requestPerSecond: 5}}", "unknown key; did you mean requestsPerSecond?"),
         (f"{KEYS}\n  requestsPerSecond: 5", "unknown key here; did you mean spec.quota.requestsPerSecond?"),
         (f"{KEYS}\n  allow: []", "spec.allow: expected at least 1 entry; add one, or remove the key for its default"),
@@ -221,11 +224,7 @@ def test_a_platform_says_where_rate_limits_are_counted() -> None:
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ("acceleratorClasses: []", "spec.acceleratorClasses: not supported by this version yet"),
         ("retention: {audit: 4380h}", "spec.retention: not supported by this version yet"),
-        ("disruption: {}", "spec.disruption: not supported by this version yet"),
-        ("gateway: {parentRefs: []}", "spec.gateway.parentRefs: not supported by this version yet"),
-        ("gateway: {hostnameTemplate: a}", "spec.gateway.hostnameTemplate: not supported by this version yet"),
         ("gateway: {rateLimit: {}}", "spec.gateway.rateLimit: unknown key; did you mean rateLimits?"),
         (
             "gateway: {rateLimits: {backend: {type: Memcached, secretRef: {name: a, key: b}}}}",

@@ -25,6 +25,8 @@ OPERATOR = "plimsoll-operator"
 CONTROLLER = "plimsoll-controller"
 GATEWAY = "plimsoll-gateway"
 MODEL_CACHE = "plimsoll-model-cache"
+CONTROLLER_API = "plimsoll-controller-api"  # Service 443 -> METRICS_API_PORT; CONTROLLER is the headless one
+SYSTEM_PRIORITY, BALLOON_PRIORITY = "plimsoll-system", "plimsoll-balloon"  # PriorityClasses
 LEASE_OPERATOR = "plimsoll-operator"
 LEASE_CONTROLLER = "plimsoll-controller"
 CERTIFICATES = "plimsoll-certificates"  # Secret: ca.crt, tls.crt, tls.key for webhook, metrics APIs and control stream
@@ -52,6 +54,15 @@ GATEWAY_COMMAND = ("python", "-m", "plimsoll.app.cluster_gateway")
 CONTROLLER_COMMAND = ("python", "-m", "plimsoll.app.cluster_controller")
 OPERATOR_COMMAND = ("python", "-m", "plimsoll.app.cluster_operator")
 FETCH_COMMAND = ("python", "-m", "plimsoll.app.fetch")
+
+# --- environment of Plimsoll's own pods (POD_NAME, POD_NAMESPACE and POD_IP as well) ------------------------------------
+IMAGE_VARIABLE = "PLIMSOLL_IMAGE"  # the operator's: of replicas without an image of their own
+CERTIFICATES_VARIABLE = "PLIMSOLL_CERTIFICATES"  # a folder with ca.crt, and for the controller tls.crt and tls.key
+TOKEN_VARIABLE = "PLIMSOLL_TOKEN_FILE"  # the gateway's projected token, audience CONTROLLER
+TLS_VARIABLE = "PLIMSOLL_TLS"  # the gateway's: a folder with tls.crt and tls.key, empty where the door is plain
+CERTIFICATES_DIR = "/var/run/plimsoll/certificates"
+TOKEN_FILE = "/var/run/plimsoll/token/token"
+TLS_DIR = "/var/run/plimsoll/tls"
 
 # --- metrics for autoscalers ------------------------------------------------------------------------------------------
 DESIRED_METRIC = "plimsoll_desired_replicas"  # external; label `service` (a ModelService's name)

@@ -24,6 +24,8 @@ def _of_service(service: ModelService) -> Iterator[str]:
         yield "metadata.namespace: a laptop has no namespaces; services are told apart by name"
     if service.spec.scaling.writer != "Controller":
         yield f"spec.scaling.writer: {service.spec.scaling.writer} is a cluster's; the controller writes the count here"
+    if service.spec.scaling.hpa is not None and service.spec.scaling.hpa.memory_target is not None:
+        yield "spec.scaling.hpa.memoryTarget: memory doesn't count here; the metric alone decides"
     resources = service.spec.resources
     if resources.requests.memory is not None:
         yield "spec.resources.requests.memory: nothing is set aside here; limits.memory holds"

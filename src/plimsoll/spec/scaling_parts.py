@@ -55,6 +55,11 @@ class Hpa(Part):
         description='Its mean over the replicas: 70% for CPU, "400" for RequestsPerSecond, where it is required. '
         "Default: 70%, for CPU.",
     )
+    memory_target: Target | None = Field(
+        default=None,
+        description="The share of the memory request that is aimed at too; the larger of both counts is taken. With "
+        "writer: HPA. Default: memory doesn't count.",
+    )
 
     @field_validator("target")
     @classmethod
@@ -68,6 +73,13 @@ class Hpa(Part):
             raise ValueError(f"{target} is not marked as a percentage; CPU expects a share, such as 70%")
         if target is not None and target.endswith("%") and not target[:-1].isdecimal():
             raise ValueError(f"{target} is no whole percentage; expected 1% to 100%")
+        return target
+
+    @field_validator("memory_target")
+    @classmethod
+    def _memory_is_a_share(cls, target: str | None) -> str | None:
+        if target is not None and not (target.endswith("%") and target[:-1].isdecimal()):
+            raise ValueError(f"{target} is no whole percentage; expected a share of the request, such as 60%")
         return target
 
 
@@ -188,6 +200,8 @@ class Scaling(Part):
         owner = {"hpa": "HPA", "kpa": "KPA", "schedule": "Schedule"}[key]
         if policy is not None and policy != owner and value is not None:
             raise ValueError(f"belongs to policy: {owner}; remove it, or choose that policy")
+        if isinstance(value, Hpa) and value.memory_target is not None and info.data.get("writer", "HPA") != "HPA":
+            problem_at(("memoryTarget",), "only Kubernetes' HPA measures memory; write writer: HPA, or remove it")
         return value
 
     @field_validator("schedule")

@@ -144,6 +144,14 @@ def test_a_quota_of_accelerators_is_read_and_told() -> None:
     assert not_honoured(one, "kubernetes") == []
 
 
+def test_an_hpa_may_look_at_memory_too() -> None:
+    one = service("  scaling: {policy: HPA, writer: HPA, maxReplicas: 3, hpa: {target: 50%, memoryTarget: 60%}}\n")
+    assert one.spec.scaling.hpa is not None
+    assert one.spec.scaling.hpa.memory_target == "60%"
+    assert "spec.scaling.hpa.memoryTarget: memory doesn't count here; the metric alone decides" in not_honoured(one)
+    assert not_honoured(one, "kubernetes") == []
+
+
 def test_defaults() -> None:
     bare = service("")
     assert (bare.spec.workload, bare.spec.volume_claims, bare.spec.runtime.env) == ("Deployment", (), ())
@@ -280,6 +288,14 @@ def test_one_wrong_artifact(model: str, expected: str) -> None:
             "workload: StatefulSet\n"
             "  volumeClaims: [{name: a, size: 1Gi, mountPath: /a}, {name: b, size: 1Gi, mountPath: /a/}]",
             "spec.volumeClaims[1].mountPath: /a is that of volumeClaims[0] too; expected another",
+        ),
+        (
+            "scaling: {policy: HPA, hpa: {memoryTarget: 60%}}",
+            "spec.scaling.hpa.memoryTarget: only Kubernetes' HPA measures memory; write writer: HPA, or remove it",
+        ),
+        (
+            "scaling: {policy: HPA, writer: HPA, hpa: {memoryTarget: '60'}}",
+            "spec.scaling.hpa.memoryTarget: 60 is no whole percentage; expected a share of the request, such as 60%",
         ),
         ("podTemplate: {spec: []}", "spec.podTemplate.spec: expected a mapping, not a list"),
         ("podTemplate: {sepc: {}}", "spec.podTemplate.sepc: unknown key; did you mean spec?"),

@@ -1,7 +1,7 @@
 """No key is forgotten: each key of each kind, and each value of a choice, stands in a file that an e2e test serves.
 
 What the tests do with them is theirs: `test_service_keys.py`, `test_answer_keys.py`, `test_tenant_keys.py`,
-`test_scaling_keys.py`.
+`test_scaling_keys.py`. Keys that only a cluster honours are shown by the tests of what is rendered for one.
 """
 
 import json
@@ -22,6 +22,37 @@ ELSEWHERE = {
     "spec.resources.limits.cpu": "tests/unit/spec/test_spec_service.py",
     "spec.model.format=ONNX": "tests/e2e/test_examples.py",
     "spec.model.format=SKLearn": "tests/contracts/test_models.py",
+}
+
+RENDERED = REPO / "tests" / "unit" / "backends" / "kubernetes"
+# Of each kind, the keys that only a cluster honours, with all below them; each stands in a test below RENDERED.
+CLUSTER = {
+    "ModelService": (
+        "spec.model.uri",
+        "spec.model.digest",
+        "spec.model.secretRef",
+        "spec.runtime.image",
+        "spec.runtime.env",
+        "spec.scaling.hpa.memoryTarget",
+        "spec.accelerator",
+        "spec.workload",
+        "spec.volumeClaims",
+        "spec.podTemplate",
+    ),
+    "Tenant": ("spec.quota.accelerators",),
+    "Platform": (
+        "spec.gateway.parentRefs",
+        "spec.gateway.hostnameTemplate",
+        "spec.gateway.ingressClassName",
+        "spec.gateway.tls",
+        "spec.gateway.replicaTls",
+        "spec.nodeClasses.capacity.accelerators",
+        "spec.acceleratorClasses",
+        "spec.disruption",
+        "spec.modelCache",
+        "spec.networkPolicy",
+        "spec.monitoring",
+    ),
 }
 
 
@@ -56,18 +87,40 @@ def shown(kind):
     return {path for one in documents if one["kind"] == kind for path in used(one)}
 
 
+def of_a_cluster(kind, key):
+    return any(key == one or key.startswith((f"{one}.", f"{one}=")) for one in CLUSTER[kind])
+
+
 @pytest.mark.parametrize("file", SCHEMAS, ids=lambda file: json.loads(file.read_text())["title"])
 def test_every_key_is_shown(file):
     schema = json.loads(file.read_text())
+    kind = schema["title"]
     keys = set(known(schema))
     assert len(keys) >= 9, keys
-    elsewhere = ELSEWHERE if schema["title"] == "ModelService" else {}
-    assert sorted(keys - elsewhere.keys() - shown(schema["title"])) == []
+    elsewhere = ELSEWHERE if kind == "ModelService" else {}
+    here = {key for key in keys if not of_a_cluster(kind, key)}
+    assert sorted(here - elsewhere.keys() - shown(kind)) == []
     for key, where in elsewhere.items():
-        assert key in keys
+        assert key in here
         word = re.split(r"[.=]", key)[-1]
         words = {word, re.sub(r"([A-Z])", lambda m: "_" + m[1].lower(), word), word.lower()}
         assert any(one in (REPO / where).read_text() for one in words), (key, where)
+
+
+@pytest.mark.parametrize("kind", CLUSTER)
+def test_every_key_of_a_cluster_is_rendered_in_a_test(kind):
+    """Looks for the key's last two words in one file: `env` alone would be found in any."""
+    schema = next(found for found in map(json.loads, (file.read_text() for file in SCHEMAS)) if found["title"] == kind)
+    keys = set(known(schema))
+    for one in CLUSTER[kind]:
+        assert any(key == one or key.startswith((f"{one}.", f"{one}=")) for key in keys), f"{one} is no key"
+    tests = [set(re.findall(r"\w+", file.read_text())) for file in RENDERED.rglob("*.py")]
+    missing = [
+        key
+        for key in sorted(keys)
+        if of_a_cluster(kind, key) and not any(set(re.split(r"[.=]", key)[-2:]) <= words for words in tests)
+    ]
+    assert missing == []
 
 
 def test_all_kinds_are_here():

@@ -1,11 +1,11 @@
 """The forecast of one service's arrivals: an ensemble of levels, trends, the day's shape and a burst detector.
 
-Constant memory (some 150 KB a horizon in use), some 60 us a look. Horizons are tracked when first asked for, learn from
+Constant memory (some 20 KB, and 45 KB for each horizon in use: a controller holds a thousand of these), some 60 us a
+look. Horizons are tracked when first asked for, learn from
 the last quarter of an hour of rates that is kept for that, and are forgotten when nobody asks for them any more.
 """
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import isfinite
 
 import numpy as np
@@ -21,6 +21,36 @@ _MOST_STEPS = 1800
 _MOST = 1e12  # requests, a second too: beyond it something has overflowed
 
 
+class _History:
+    """The last looks, oldest first: 20 bytes each, where a tuple of floats takes 136."""
+
+    __slots__ = ("_count", "_ring")
+
+    def __init__(self) -> None:
+        self._ring = np.zeros(_HISTORY, dtype=[("now", "f8"), ("rate", "f4"), ("over_s", "f8")])
+        self._count = 0
+
+    def __len__(self) -> int:
+        return min(self._count, _HISTORY)
+
+    def append(self, now: float, rate: float, over_s: float) -> None:
+        self._ring[self._count % _HISTORY] = (now, rate, over_s)
+        self._count += 1
+
+    def __iter__(self) -> Iterator[tuple[float, float, float]]:
+        looks = self._ordered()
+        yield from zip(*(looks[name].tolist() for name in ("now", "rate", "over_s")), strict=True)
+
+    def rates(self, last: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+        return self._ordered()["rate"][-last:].astype(np.float64)
+
+    def _ordered(self) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
+        at = self._count % _HISTORY
+        if self._count <= _HISTORY:
+            return self._ring[: self._count]
+        return np.concatenate([self._ring[at:], self._ring[:at]])
+
+
 class Forecaster:
     """Call `observe` at each look, with what came since the one before. Seconds on the host's clock; `offset_s` makes
     them seconds since 1970, for the day's shape. Implements `core.scaling.Forecast`."""
@@ -31,7 +61,7 @@ class Forecaster:
         self._season = Season(offset_s)
         self._burst = BurstDetector()
         self._tracks: list[Track] = []  # the one asked for last comes first
-        self._history: deque[tuple[float, float, float]] = deque(maxlen=_HISTORY)
+        self._history = _History()
         self._step_s = 1.0
 
     def observe(self, now: float, arrived: int, over_s: float) -> None:
@@ -41,7 +71,7 @@ class Forecaster:
         rate = arrived / over_s
         if rate > _MOST:
             return
-        self._history.append((now, rate, over_s))
+        self._history.append(now, rate, over_s)
         self._step_s += 0.05 * (min(over_s, 2.0 * self._step_s) - self._step_s)  # one long gap is no new pace
         self._learn(self._levels, self._season, rate, now, over_s)
         self._burst.observe(rate, over_s)
@@ -77,10 +107,10 @@ class Forecaster:
     def burstiness(self) -> float:
         """Variance over mean of the counts of a look, from differences of neighbours, so that a tide is none. 1 for
         Poisson arrivals, and where too little is known."""
-        rates = [rate for _, rate, _ in self._history][-300:]
-        if len(rates) < 20 or not any(rates):
+        rates = self._history.rates(300)
+        if len(rates) < 20 or not rates.any():
             return 1.0
-        values = np.array(rates) * self._step_s
+        values = rates * self._step_s
         mean = float(values.mean())
         return float(np.square(np.diff(values)).mean()) / (2.0 * mean) if mean > 0.0 else 1.0
 

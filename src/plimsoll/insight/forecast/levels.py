@@ -70,7 +70,7 @@ class Season:
 
     def __init__(self, offset_s: float) -> None:
         self._offset_s = offset_s
-        self._minutes = np.zeros(_MINUTES)
+        self._minutes = np.zeros(_MINUTES, dtype=np.float32)
         self._known = np.zeros(_MINUTES, dtype=bool)
         self._factors = np.ones(_DAYS)
         self._sums = [0.0, 0.0]  # of this day: what came, and what the minutes said

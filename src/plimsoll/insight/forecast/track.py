@@ -33,7 +33,7 @@ class Track:
         self._q = np.array(QUANTILES)
         self._past = np.zeros((steps, members))  # forecasts, a ring
         self._upper = np.zeros((steps, members, len(QUANTILES)))  # and with their margins
-        self._errors = np.zeros((members, _MEMORY))
+        self._errors = np.zeros((members, _MEMORY), dtype=np.float32)  # most of a track's memory
         self._margins = np.zeros((members, len(QUANTILES)))
         self._ranks: NDArray[np.intp] | None = None
         self._loss = np.zeros((members, len(QUANTILES)))
@@ -79,7 +79,7 @@ class Track:
         count = self._filled
         ranks = np.minimum((self._q * count).astype(np.intp), count - 1)
         ordered = np.sort(self._errors[:, :count], axis=1)
-        self._margins = ordered[:, ranks]
+        self._margins = ordered[:, ranks].astype(np.float64)
 
 
 _EACH = np.arange(len(QUANTILES))

@@ -73,7 +73,7 @@ class Backtest:
         middle = min(range(len(quantiles)), key=lambda at: abs(quantiles[at] - 0.5))
         self._median = middle * len(more)
         self._needs = np.zeros((max(kept) + 1, each))
-        self._past = np.zeros(_PAST)  # a ring of rates
+        self._past = np.zeros(_PAST, dtype=np.float32)  # a ring of rates
         self._past_needs = np.ones(len(PAST_QUANTILES) * len(more))
         self._wanted = np.zeros((lead_steps + 1, len(self.candidates)))
         self._need_at = self._wanted_at = self._step = 0
@@ -97,7 +97,7 @@ class Backtest:
         self._past[self._step % _PAST] = rate
         self._step += 1
         if self._step % _PAST_EVERY == 0 or self._step < _PAST_EVERY:
-            past = np.quantile(self._past[: self._step], PAST_QUANTILES)
+            past = np.quantile(self._past[: self._step], PAST_QUANTILES).astype(np.float64)
             self._past_needs = tail.needed_each(np.outer(past, self._factors).ravel())
         fade = self._fade
         ready = self._ready = self._wanted.min(axis=0)

@@ -1,53 +1,64 @@
 """A replica's pod: one container that passes the `restricted` Pod Security level, its probes, how it ends."""
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 from plimsoll.backends.kubernetes.names import (
     CONFIG_DIR,
     LIVE_PATH,
     METRICS_PORT,
+    MODEL_DIR,
     READY_PATH,
     REPLICA_COMMAND,
     REVISION_LABEL,
     SERVING_PORT,
 )
 from plimsoll.backends.kubernetes.objects import Obj, without_empty
+from plimsoll.backends.kubernetes.render.accelerators import Devices, devices
+from plimsoll.backends.kubernetes.render.merge import merged
+from plimsoll.backends.kubernetes.render.model import ModelParts, model_parts
+from plimsoll.backends.kubernetes.render.restricted import violations
 from plimsoll.backends.kubernetes.render.scene import Scene
+from plimsoll.backends.kubernetes.render.security import container_security, pod_security
 
-CONTAINER = "replica"
+CONTAINER = "model"  # what podTemplate calls the server's own container
 PRE_STOP_S = 5  # endpoints reach gateways within a second, kube-proxies within a few
-DRAIN_S = 30  # a replica's own drain, beyond the longest request
-_MARGIN_S = 5
+DRAIN_S = 10  # beyond the longest request: answers handed over, connections closed, the process gone
 _PROBE_S = 2  # between two looks while starting
-USER = 65532  # the image's user; a number, so that the kubelet can see it isn't root
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def pod_template(scene: Scene, revision: str) -> Obj:
-    """`metadata` and `spec` of the pods of `revision`, whose ConfigMap has its name."""
-    volumes: list[Obj] = [
-        {"name": "config", "configMap": {"name": revision}},
-        {"name": "tmp", "emptyDir": {}},
-    ]
-    spec: Obj = {
-        "serviceAccountName": scene.name,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": grace_s(scene),
-        "securityContext": pod_security(),
-        "imagePullSecrets": [{"name": name} for name in scene.options.image_pull_secrets],
-        "containers": [_container(scene, revision)],
-        "volumes": volumes,
-    }
-    metadata: Obj = {
-        "labels": scene.meta("")["labels"] | scene.pod_labels | {REVISION_LABEL: revision},
-        "annotations": _annotations(),
-    }
-    return {"metadata": metadata, "spec": without_empty(spec)}
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """`template`: of a workload. `objects`: what the pods need beside it, of the same revision."""
+
+    template: Obj
+    objects: tuple[Obj, ...] = ()
 
 
-def _annotations() -> Obj:
-    return {
+def pod(scene: Scene, revision: str) -> Pod:
+    """The pods of `revision`, whose ConfigMap has its name; `podTemplate` is merged last. Raises UserError."""
+    model, found = model_parts(scene), devices(scene, revision)
+    _say_requirements(scene)
+    made = {"metadata": _metadata(scene, revision), "spec": _spec(scene, revision, model, found)}
+    written = scene.service.spec.pod_template
+    if written is not None:
+        made = merged(made, {"metadata": written.metadata.model_dump(), "spec": written.spec})
+        # What selects the pods, and what tools find them by, is no template's to change.
+        made["metadata"]["labels"] |= _labels(scene, revision)
+    for line in violations(made["spec"]):
+        scene.note("spec.podTemplate" if written is not None else "Platform", f"not `restricted`: {line}")
+    return Pod(made, () if found is None else found.objects)
+
+
+def _labels(scene: Scene, revision: str) -> dict[str, str]:
+    labels: dict[str, str] = scene.meta("")["labels"] | scene.pod_labels | {REVISION_LABEL: revision}
+    return labels
+
+
+def _metadata(scene: Scene, revision: str) -> Obj:
+    annotations = {
         # A plain Prometheus with the customary rules finds it; those with the operator have a PodMonitor.
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(METRICS_PORT),
@@ -57,60 +68,115 @@ def _annotations() -> Obj:
         # Its emptyDirs can be made again; without this, Cluster Autoscaler keeps the node.
         "cluster-autoscaler.kubernetes.io/safe-to-evict": "true",
     }
+    return {"labels": _labels(scene, revision), "annotations": annotations}
+
+
+def _spec(scene: Scene, revision: str, model: ModelParts, found: Devices | None) -> Obj:
+    volumes = [
+        {"name": "config", "configMap": {"name": revision}},
+        {"name": "tmp", "emptyDir": {}},
+        *model.volumes,
+    ]
+    spec: Obj = {
+        "serviceAccountName": scene.name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": grace_s(scene),
+        "securityContext": pod_security(),
+        "imagePullSecrets": [{"name": name} for name in scene.options.image_pull_secrets],
+        "nodeSelector": None if found is None else found.node_selector,
+        "tolerations": None if found is None else list(found.tolerations),
+        "topologySpreadConstraints": [_spread(scene, key) for key in _TOPOLOGY],
+        "resourceClaims": None if found is None else list(found.claims),
+        "initContainers": None if model.fetch is None else [_fetching(scene, model.fetch)],
+        "containers": [_container(scene, revision, model, found)],
+        "volumes": volumes,
+    }
+    return without_empty(spec)
+
+
+_TOPOLOGY = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+
+
+def _spread(scene: Scene, key: str) -> Obj:
+    """Best effort: a replica on a crowded node serves more than one that waits for an empty one."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": key,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": scene.pod_labels},
+    }
 
 
 def grace_s(scene: Scene) -> int:
     """Longer than the sleep before the end, the longest request and the drain together, in whole seconds."""
     longest = max(scene.service.timeout_s, scene.service.predict_timeout_s)
-    return math.ceil(PRE_STOP_S + longest + DRAIN_S + _MARGIN_S)
+    return math.ceil(PRE_STOP_S + longest + DRAIN_S)
 
 
-def pod_security() -> Obj:
-    return {
-        "runAsNonRoot": True,
-        "runAsUser": USER,
-        "runAsGroup": USER,
-        "fsGroup": USER,
-        "fsGroupChangePolicy": "OnRootMismatch",  # a model cache has many files; a changed owner on each costs minutes
-        "seccompProfile": {"type": "RuntimeDefault"},
+def image_of(scene: Scene) -> str:
+    return scene.service.spec.runtime.image or scene.options.image
+
+
+def _say_requirements(scene: Scene) -> None:
+    runtime = scene.service.spec.runtime
+    if runtime.requirements and runtime.image is None:
+        scene.note(
+            "spec.runtime.requirements",
+            f"{scene.options.image} may lack them; make an image that has them: plimsoll build FILE",
+        )
+
+
+def _fetching(scene: Scene, fetch: Obj) -> Obj:
+    """In the server's own image, which has the fetcher; nothing of the user's environment, and no accelerator."""
+    made: dict[str, Any] = {
+        "name": fetch["name"],
+        "image": image_of(scene),
+        "command": fetch["command"],
+        "env": fetch.get("env"),
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": container_security(),
+        "volumeMounts": fetch["volumeMounts"],
     }
+    return without_empty(made)
 
 
-def container_security() -> Obj:
-    return {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-
-
-def _container(scene: Scene, revision: str) -> Obj:
+def _container(scene: Scene, revision: str, model: ModelParts, found: Devices | None) -> Obj:
+    made = resources(scene)
+    if found is not None:
+        made = merged(made, found.resources)
+    claims = scene.service.spec.volume_claims
     return without_empty(
         {
             "name": CONTAINER,
-            "image": scene.options.image,
+            "image": image_of(scene),
             "command": list(REPLICA_COMMAND),
-            "env": _env(scene, revision),
+            "env": _env(scene, revision, model),
             "ports": [
                 {"name": "http", "containerPort": SERVING_PORT, "protocol": "TCP"},
                 {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
             ],
-            "resources": resources(scene),
+            "resources": made,
             "startupProbe": _probe(READY_PATH, period=_PROBE_S, failures=startup_failures(scene)),
             "readinessProbe": _probe(READY_PATH, period=5, failures=2),
             "livenessProbe": _probe(LIVE_PATH, period=10, failures=3),
             "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_S}}},
+            "terminationMessagePolicy": "FallbackToLogsOnError",
             "securityContext": container_security(),
             "volumeMounts": [
                 {"name": "config", "mountPath": CONFIG_DIR, "readOnly": True},
                 {"name": "tmp", "mountPath": "/tmp"},
+                *model.mounts,
+                *({"name": claim.name, "mountPath": claim.mount_path} for claim in claims),
             ],
         }
     )
 
 
 def startup_failures(scene: Scene) -> int:
-    """How often the startup probe may fail: as long as loading may take, and one look more."""
+    """How often the startup probe may fail: as long as loading may take, and one look more. (A model is fetched before
+    the container starts, however long that takes.)"""
     return math.ceil(scene.service.load_timeout_s / _PROBE_S) + 1
 
 
@@ -128,9 +194,9 @@ def _field(path: str) -> Obj:
     return {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}
 
 
-def _env(scene: Scene, revision: str) -> list[Obj]:
+def _env(scene: Scene, revision: str, model: ModelParts) -> list[Obj]:
     threads = str(scene.service.threads)
-    return [
+    own: list[Obj] = [
         {"name": "POD_NAME", "valueFrom": _field("metadata.name")},
         {"name": "POD_NAMESPACE", "valueFrom": _field("metadata.namespace")},
         {"name": "POD_IP", "valueFrom": _field("status.podIP")},
@@ -138,16 +204,25 @@ def _env(scene: Scene, revision: str) -> list[Obj]:
         *({"name": name, "value": threads} for name in _THREADS),
         {"name": "HOME", "value": "/tmp"},
     ]
+    if model.model_path != MODEL_DIR:
+        own.append({"name": "PLIMSOLL_MODEL_PATH", "value": model.model_path})
+    users: list[Obj] = []
+    for one in scene.service.spec.runtime.env:
+        if one.secret_ref is None:
+            users.append({"name": one.name, "value": one.value or ""})
+        else:
+            key = {"name": one.secret_ref.name, "key": one.secret_ref.key}
+            users.append({"name": one.name, "valueFrom": {"secretKeyRef": key}})
+    said = {one["name"] for one in users}
+    return [one for one in own if one["name"] not in said] + users
 
 
 def resources(scene: Scene) -> Obj:
     """What the container asks for. Without a word a replica gets one core, as on a laptop."""
     written = scene.service.spec.resources
-    requests = without_empty(
-        {
-            "cpu": written.requests.cpu or written.limits.cpu or "1",
-            "memory": written.requests.memory or written.limits.memory,
-        }
-    )
-    limits = without_empty({"cpu": written.limits.cpu, "memory": written.limits.memory})
-    return without_empty({"requests": requests, "limits": limits})
+    requests = {
+        "cpu": written.requests.cpu or written.limits.cpu or "1",
+        "memory": written.requests.memory or written.limits.memory,
+    }
+    limits = {"cpu": written.limits.cpu, "memory": written.limits.memory}
+    return without_empty({"requests": without_empty(requests), "limits": without_empty(limits)})

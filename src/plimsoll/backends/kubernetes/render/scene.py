@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from plimsoll.backends.kubernetes.names import COMPONENT_LABEL, SERVICE_LABEL, owned_labels
+from plimsoll.backends.kubernetes.names import (
+    COMPONENT_LABEL,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    NAMESPACE_LABEL,
+    SERVICE_LABEL,
+    owned_labels,
+)
 from plimsoll.backends.kubernetes.objects import Obj
 from plimsoll.backends.kubernetes.options import ClusterOptions, Mode
 from plimsoll.spec import ModelService, Platform
@@ -59,4 +66,21 @@ class Scene:
         found["labels"] = owned_labels(self.name) | dict(labels or {})
         if annotations:
             found["annotations"] = annotations
+        return found
+
+    def system_meta(self, name: str, *, annotations: Obj | None = None) -> Obj:
+        """Metadata of an object of this service that must live beside the gateway. Nothing there can be owned by a
+        ModelService elsewhere: whoever deletes the service deletes what has these labels."""
+        found: Obj = {"name": name, "namespace": self.options.system_namespace}
+        found["labels"] = owned_labels(self.name) | {NAMESPACE_LABEL: self.namespace or "default"}
+        if annotations:
+            found["annotations"] = annotations
+        return found
+
+    def shared_meta(self, name: str, namespace: str) -> Obj:
+        """Metadata of an object that all services of a namespace share. It stays when one of them goes."""
+        found: Obj = {"name": name}
+        if namespace:
+            found["namespace"] = namespace
+        found["labels"] = {MANAGED_BY_LABEL: MANAGED_BY, COMPONENT_LABEL: "shared"}
         return found

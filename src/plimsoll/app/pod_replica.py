@@ -8,7 +8,7 @@ The service comes from a mounted file, the model from a mounted folder, the rest
     POD_IP                      the address to listen on; without it every one of the pod's
     PLIMSOLL_TERMINATION_LOG    where the last error is left for the kubelet (/dev/termination-log)
 
-On the metrics port are health, metrics and its state (`server.status_port`), on the serving port the model. Exit status:
+On the metrics port are health, metrics and its state (`server.status_port`), on the other the model. Exit status:
 0 after SIGTERM and draining, 2 for a service or folder that can't be used, 3 where the model did not load or a port was
 taken, 4 where a predict hung.
 """

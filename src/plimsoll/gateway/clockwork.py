@@ -83,6 +83,11 @@ class Clockwork:
         for service in tuple(self._holding):
             self._release(service, now)
 
+    def release(self, service: Service, now: float) -> None:
+        """Its replicas changed."""
+        if service in self._holding:
+            self._release(service, now)
+
     def _release(self, service: Service, now: float) -> None:
         """Gives what is held to replicas that can be reached again; refuses it where none will come."""
         held = service.held

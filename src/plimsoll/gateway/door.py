@@ -7,6 +7,7 @@ what is late → the cache → a replica, or hold it. `Forwarding` carries a req
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from random import Random
 from time import monotonic, time
@@ -19,7 +20,7 @@ from plimsoll.core.errors import (
 )
 from plimsoll.core.ids import new_request_id_bytes, request_id_from
 from plimsoll.core.outcome import Outcome
-from plimsoll.core.snapshot import ServiceReport, ServiceView, Snapshot
+from plimsoll.core.snapshot import Endpoint, ServiceReport, ServiceView, Snapshot
 from plimsoll.gateway.asked import read_head
 from plimsoll.gateway.attempt import Attempt
 from plimsoll.gateway.cache import CacheStores, ServiceCache
@@ -28,6 +29,7 @@ from plimsoll.gateway.clockwork import Clockwork
 from plimsoll.gateway.forwarding import Forwarding
 from plimsoll.gateway.pages import door_lines, page
 from plimsoll.gateway.record import Record, ServiceRecord
+from plimsoll.gateway.replica_tls import ReplicaTls
 from plimsoll.gateway.service import Service
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.table import RoutingTable
@@ -62,6 +64,9 @@ class Door:
         self._wheel = self._clockwork.wheel
         self.in_flight = 0
         self.ready = False  # a first snapshot is in effect
+        self.draining = False
+        self.replica_tls: ReplicaTls | None = None
+        self._p99_s: dict[str, float | None] = {}
         self.wall = time
         self.tenants = Directory()
         self._stores: CacheStores | None = None
@@ -82,11 +87,11 @@ class Door:
         self._found.clear()
         self._gateways = snapshot.limits.gateways
         known, self._services = self._services, {}
-        p99_s = {view.name: view.target_s for view in snapshot.services}
+        p99_s = self._p99_s = {view.name: view.target_s for view in snapshot.services}
         for view in snapshot.services:
             service = known.pop(view.name, None)
             if service is None:
-                service = Service(view, self._settings, self._random, self.burst, p99_s)
+                service = Service(view, self._settings, self._random, self.burst, p99_s, self.replica_tls)
             else:
                 service.update(view, p99_s)
             service.fleet.shared = not self.tenants.empty
@@ -103,6 +108,15 @@ class Door:
         self.ready = True
         # Only now that everything is in place: whoever is let go may be answered, and ask again, at once.
         self._clockwork.release_all(now)
+
+    def take_replicas(self, name: str, endpoints: tuple[Endpoint, ...]) -> None:
+        """Where one service's replicas are now; nothing else changed. Does nothing for a service that isn't there."""
+        service = self._services.get(name)
+        if service is None or service.view.endpoints == endpoints:
+            return
+        service.update(replace(service.view, endpoints=endpoints), self._p99_s)
+        self._records[name] = self._record.of(service, self._records.get(name))
+        self._clockwork.release(service, self.now())
 
     def _use_cache(self, service: Service) -> None:
         """Opens, changes or closes a service's cache, as its view has it."""
@@ -243,7 +257,7 @@ class Door:
     def _page(self, exchange: Exchange) -> None:
         """What the gateway says of itself. Not a request to a service: not counted, as a replica doesn't either."""
         metrics = self._record.render if self._settings.metrics_on_door else None
-        status, content_type, body = page(exchange, ready=self.ready, metrics=metrics)
+        status, content_type, body = page(exchange, ready=self.ready and not self.draining, metrics=metrics)
         outcome = Outcome.OK if status == 200 else Outcome.NO_REPLICA
         lines = door_lines(outcome, self._id_of(exchange))
         exchange.respond(status, b"content-type: %b\r\n%b" % (content_type.encode(), lines), body)

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from plimsoll.gateway.heads import Headers
-from plimsoll.wire.http1 import ClientConnection
+from plimsoll.wire.http1 import ClientConnection, ClientTls
 
 _LONGEST_S = 20.0  # a little more than between two probes: the next one takes the place of this
 _ASK = b"GET /v2/health/live HTTP/1.1\r\nhost: -\r\ncontent-length: 0\r\n\r\n"
@@ -20,26 +20,26 @@ class Probe:
 
     __slots__ = ("_on_alive", "_over", "_task")
 
-    def __init__(self, address: str, on_alive: Callable[[], None]) -> None:
+    def __init__(self, address: str, on_alive: Callable[[], None], tls: ClientTls | None = None) -> None:
         loop = asyncio.get_running_loop()
         self._on_alive = on_alive
         self._over: asyncio.Future[bool] = loop.create_future()
-        self._task = loop.create_task(self._ask(address))
+        self._task = loop.create_task(self._ask(address, tls))
 
     def cancel(self) -> None:
         self._task.cancel()
 
-    async def _ask(self, address: str) -> None:
+    async def _ask(self, address: str, tls: ClientTls | None) -> None:
         try:
             async with asyncio.timeout(_LONGEST_S):
-                alive = await self._answer(address)
+                alive = await self._answer(address, tls)
         except Exception:  # nobody listens, or the address is none
             return
         if alive:
             self._on_alive()
 
-    async def _answer(self, address: str) -> bool:
-        connection = await ClientConnection.connect(address)
+    async def _answer(self, address: str, tls: ClientTls | None) -> bool:
+        connection = await ClientConnection.connect(address, tls=tls)
         try:
             connection.send(_ASK, b"", self)
             return await self._over

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from plimsoll.core.outcome import Outcome
 from plimsoll.core.snapshot import EndpointState, ServiceView
 from plimsoll.gateway.affinity import Affinity
+from plimsoll.gateway.replica_tls import ReplicaTls
 from plimsoll.gateway.settings import GatewaySettings
 from plimsoll.gateway.upstream import Upstream
 from plimsoll.policy.admission.hold import HoldQueue
@@ -33,8 +34,10 @@ class Service:
         random: Random,
         burst: Burst | None = None,
         p99_s: Mapping[str, float | None] = _NOTHING,
+        tls: ReplicaTls | None = None,
     ) -> None:
         self._burst = burst
+        self._tls = tls
         self._settings = settings
         self.upstreams: dict[str, Upstream] = {}
         self.fleet: Fleet[Upstream] = Fleet(random.random)
@@ -85,6 +88,7 @@ class Service:
                     max_idle=self._settings.max_idle_connections,
                     max_connections=self._settings.max_connections,
                     burst=self._burst,
+                    tls=self._tls,
                 )
             elif upstream.endpoint != endpoint:
                 upstream.describe(endpoint)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 from plimsoll.core.outcome import Outcome
 from plimsoll.core.snapshot import Endpoint
 from plimsoll.gateway.probe import Probe
+from plimsoll.gateway.replica_tls import ReplicaTls
 from plimsoll.policy.admission import ConcurrencyLimit
 from plimsoll.policy.routing import Overdue, Reach, ReplicaLoad
-from plimsoll.wire.http1 import Burst, ClientConnection
+from plimsoll.wire.http1 import Burst, ClientConnection, ClientTls
 
 if TYPE_CHECKING:
     from plimsoll.gateway.attempt import Attempt
@@ -36,13 +37,22 @@ class Upstream:
     there are others, so that it matters when it is overdue."""
 
     __slots__ = (
-        "_burst", "_connecting", "_idle", "_load", "_max_connections", "_max_idle", "_open", "_probe", "_tasks",
+        "_burst", "_connecting", "_idle", "_load", "_max_connections", "_max_idle", "_open", "_probe", "_tasks", "_tls",
         "_unused", "_waiting", "clock", "endpoint", "gone", "limit", "load", "name", "overdue", "reach", "revision",
         "revision_line", "watched",
     )  # fmt: skip
 
-    def __init__(self, endpoint: Endpoint, *, max_idle: int, max_connections: int, burst: Burst | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        max_idle: int,
+        max_connections: int,
+        burst: Burst | None = None,
+        tls: ReplicaTls | None = None,
+    ) -> None:
         self._burst = burst
+        self._tls = tls
         self.clock = monotonic
         self.load = ReplicaLoad()
         self.overdue: Overdue[Attempt] = Overdue()
@@ -112,7 +122,10 @@ class Upstream:
         _log.warning("replica is silent: it gets no request until it shows life", extra={"replica": self.name})
         if self._probe is not None:
             self._probe.cancel()
-        self._probe = Probe(self.endpoint.address, on_alive)
+        self._probe = Probe(self.endpoint.address, on_alive, self._shown())
+
+    def _shown(self) -> ClientTls | None:
+        return None if self._tls is None else self._tls.current
 
     # --- connections ------------------------------------------------------------------------------------------------
 
@@ -194,7 +207,8 @@ class Upstream:
     async def _connect(self) -> None:
         try:
             async with asyncio.timeout(_CONNECT_S):
-                connection = await ClientConnection.connect(self.endpoint.address, burst=self._burst)
+                address = self.endpoint.address
+                connection = await ClientConnection.connect(address, burst=self._burst, tls=self._shown())
         except Exception as error:  # also an address that is none: whoever waits must hear
             self._connecting -= 1
             self._unreachable(error)

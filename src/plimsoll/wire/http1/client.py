@@ -6,10 +6,11 @@ from typing import Final, Protocol, cast
 
 import httptools
 
-from plimsoll.wire.http1.address import UnixAddress, parse_address
+from plimsoll.wire.http1.address import TlsAddress, UnixAddress, parse_address
 from plimsoll.wire.http1.burst import Burst
 from plimsoll.wire.http1.listen import check_unix_path
 from plimsoll.wire.http1.settings import ClientSettings
+from plimsoll.wire.http1.tls import ClientTls
 
 _JOIN_BYTES: Final = 64 * 1024
 _PIECE_BYTES: Final = 1024
@@ -98,15 +99,26 @@ class ClientConnection(asyncio.Protocol):
 
     @classmethod
     async def connect(
-        cls, address: str, settings: ClientSettings | None = None, *, burst: Burst | None = None
+        cls,
+        address: str,
+        settings: ClientSettings | None = None,
+        *,
+        burst: Burst | None = None,
+        tls: ClientTls | None = None,
     ) -> "ClientConnection":
-        """To `unix:/path` or `tcp:host:port`. Raises OSError; the caller bounds the wait. With a `burst`, requests
-        leave at the end of the loop's turn."""
+        """To `unix:/path`, `tcp:host:port` or, with `tls`, `tls:host:port`. Raises OSError; the caller bounds the wait.
+        With a `burst`, requests leave at the end of the loop's turn."""
         loop = asyncio.get_running_loop()
         place = parse_address(address)
         if isinstance(place, UnixAddress):
             check_unix_path(place.path)
             _, connection = await loop.create_unix_connection(lambda: cls(settings, burst), place.path)
+        elif isinstance(place, TlsAddress):
+            if tls is None:
+                raise OSError(f"{address} wants TLS, and there is no certificate to show")
+            _, connection = await loop.create_connection(
+                lambda: cls(settings, burst), place.host, place.port, ssl=tls.current, server_hostname=place.name
+            )
         else:
             _, connection = await loop.create_connection(lambda: cls(settings, burst), place.host, place.port)
         return connection

@@ -41,7 +41,7 @@ class HttpServer:
         self._given_clock = clock
         self.head_cache = HeadCache()
         self.burst = burst or Burst()
-        self.closing = False
+        self.closing = self._retiring = False
         self._connections: set[ServerConnection] = set()
         self._handshakes: set[TlsConnection] = set()  # under way, or failed and about to go
         self._peers: dict[object, int] = {}  # connections by whose they are, handshakes included
@@ -112,6 +112,13 @@ class HttpServer:
         """The protocol of one accepted connection."""
         return ServerConnection(self)
 
+    def retire(self) -> None:
+        """Before it closes: every connection, also one that is yet to come, ends with its next answer, so that clients
+        go elsewhere by themselves."""
+        self._retiring = True
+        for connection in self._connections:
+            connection.retire()
+
     def stop_listening(self) -> None:
         """No new connections; those that are open go on. The socket file goes at once: nobody must find it."""
         for listener in self._listeners:
@@ -161,6 +168,8 @@ class HttpServer:
     def admit(self, connection: ServerConnection) -> bool:
         """False: there are too many, or the server is closing."""
         self._connections.add(connection)
+        if self._retiring:
+            connection.retire()
         return self._arrived(connection)
 
     def forget(self, connection: ServerConnection) -> None:

@@ -1,4 +1,4 @@
-"""TLS for a listener: what the files must hold, the context made of them, and a new one when they change.
+"""TLS: what the files must hold, the context made of them, and a new one when they change.
 
     tls = TlsContext(TlsSettings("cert.pem", "key.pem", client_ca_file="clients.pem"))   # HostError says what to mend
     tls.refresh()   # each second, off the loop: True when the files have changed and the new ones hold
@@ -13,7 +13,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from plimsoll.core.errors import HostError
 
@@ -39,15 +39,76 @@ class TlsSettings:
     handshake_timeout_s: float = 10.0
     check_s: float = 1.0  # how often the files are looked at
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(one for one in (self.cert_file, self.key_file, self.client_ca_file) if one is not None)
 
-class TlsContext:
-    """`current` is what a handshake that begins now uses."""
+    def make(self) -> ssl.SSLContext:
+        return make_context(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTlsSettings:
+    """PEM files of whoever connects: who may have signed the peer's certificate, and the one it shows of its own
+    ("": none)."""
+
+    ca_file: str
+    cert_file: str = ""
+    key_file: str = ""
+    check_s: float = 1.0
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(one for one in (self.ca_file, self.cert_file, self.key_file) if one)
+
+    def make(self) -> ssl.SSLContext:
+        return make_client_context(self)
+
+
+class _Files(Protocol):
+    @property
+    def files(self) -> tuple[str, ...]: ...
+
+    def make(self) -> ssl.SSLContext: ...
+
+
+_Settings = TypeVar("_Settings", bound=_Files)
+
+
+class Renewed(Generic[_Settings]):
+    """A context that follows its files: `current` is what a handshake that begins now uses."""
+
+    def __init__(self, settings: _Settings) -> None:
+        """Raises HostError, naming the file and the remedy."""
+        self.settings = settings
+        self._stamp = _stamp(settings.files)  # before the files are read: a change meanwhile is seen by the next look
+        self.current = settings.make()
+
+    def refresh(self) -> bool:
+        """Reads the files anew where they have changed. Blocks for the disk. What is broken is logged, and the old
+        certificate stays; the next change is tried again (Kubernetes swaps a link, others write file after file)."""
+        stamp = _stamp(self.settings.files)
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        try:
+            self.current = self.settings.make()
+        except Exception as error:  # whatever it is, the next look must come
+            _log.error("new TLS files refused, the old ones stay in use: %s", error)
+            return False
+        _log.info("TLS files read anew", extra={"file": self.settings.files[0]})
+        return True
+
+
+ClientTls = Renewed[ClientTlsSettings]
+
+
+class TlsContext(Renewed[TlsSettings]):
+    """A listener's."""
 
     def __init__(self, settings: TlsSettings) -> None:
         """Raises HostError, naming the file and the remedy."""
-        self.settings = settings
-        self._stamp = _stamp(settings)  # before the files are read: a change meanwhile is seen by the next look
-        self.current = make_context(settings)
+        super().__init__(settings)
         self.failures: Counter[str] = Counter()  # handshakes, by OpenSSL's reason or TIMEOUT
         self._said: dict[str, float] = {}
 
@@ -64,25 +125,36 @@ class TlsContext:
         """Are clients' certificates looked at?"""
         return self.settings.client_ca_file is not None
 
-    def refresh(self) -> bool:
-        """Reads the files anew where they have changed. Blocks for the disk. What is broken is logged, and the old
-        certificate stays; the next change is tried again (Kubernetes swaps a link, others write file after file)."""
-        stamp = _stamp(self.settings)
-        if stamp == self._stamp:
-            return False
-        self._stamp = stamp
-        try:
-            self.current = make_context(self.settings)
-        except Exception as error:  # whatever it is, the next look must come
-            _log.error("new TLS files refused, the old ones stay in use: %s", error)
-            return False
-        _log.info("TLS files read anew", extra={"file": self.settings.cert_file})
-        return True
-
 
 def make_context(settings: TlsSettings) -> ssl.SSLContext:
     """A server's context. Raises HostError."""
-    cert, key = settings.cert_file, settings.key_file
+    context = _context(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["http/1.1"])
+    _own(context, settings.cert_file, settings.key_file)
+    if settings.client_ca_file is not None:
+        _trust(context, settings.client_ca_file, settings.require_client_cert)
+    return context
+
+
+def make_client_context(settings: ClientTlsSettings) -> ssl.SSLContext:
+    """Of one who connects: the peer's certificate must be signed by the CA and hold the name asked for. Raises
+    HostError."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT)
+    _load_ca(context, settings.ca_file, "CA")
+    if settings.cert_file:
+        _own(context, settings.cert_file, settings.key_file)
+    return context
+
+
+def _context(protocol: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS_1_2)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    return context
+
+
+def _own(context: ssl.SSLContext, cert: str, key: str) -> None:
     if b"-----BEGIN CERTIFICATE-----" not in _read(cert, "certificate"):
         raise HostError(
             f"the TLS certificate {cert} holds no PEM certificate; it must begin -----BEGIN CERTIFICATE-----"
@@ -90,11 +162,6 @@ def make_context(settings: TlsSettings) -> ssl.SSLContext:
     text = _read(key, "key")
     if b"PRIVATE KEY-----" not in text:
         raise HostError(f"the TLS key {key} holds no PEM private key; give the key that belongs to {cert}")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_CIPHERS_1_2)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_cert_chain(cert, key, password=_no_password(key))
     except ssl.SSLError as error:
@@ -103,23 +170,24 @@ def make_context(settings: TlsSettings) -> ssl.SSLContext:
         raise HostError(f"the TLS files {cert} and {key} can't be used: {_reason(error)}; write them anew") from error
     except OSError as error:  # gone since we looked
         raise HostError(f"the TLS files {cert} and {key} can't be read: {error.strerror}") from error
-    if settings.client_ca_file is not None:
-        _trust(context, settings.client_ca_file, settings.require_client_cert)
-    return context
 
 
 def _trust(context: ssl.SSLContext, path: str, required: bool) -> None:
-    _read(path, "client CA")
-    try:
-        context.load_verify_locations(path)
-    except (ssl.SSLError, OSError) as error:
-        raise HostError(
-            f"the TLS client CA {path} can't be used: {_reason(error)}; it must hold PEM certificates"
-        ) from error
+    _load_ca(context, path, "client CA")
     context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
     # Each connection shows its certificate: a resumed session is not checked again, not even for having expired.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
+
+
+def _load_ca(context: ssl.SSLContext, path: str, what: str) -> None:
+    _read(path, what)
+    try:
+        context.load_verify_locations(path)
+    except (ssl.SSLError, OSError) as error:
+        raise HostError(
+            f"the TLS {what} {path} can't be used: {_reason(error)}; it must hold PEM certificates"
+        ) from error
 
 
 def _read(path: str, what: str) -> bytes:
@@ -143,12 +211,10 @@ def _reason(error: OSError) -> str:
     return (getattr(error, "reason", None) or error.strerror or str(error)).replace("_", " ").lower()
 
 
-def _stamp(settings: TlsSettings) -> _Stamp:
+def _stamp(paths: tuple[str, ...]) -> _Stamp:
     """Device, inode, time and size of each file, links followed; None where there is none."""
     found: list[tuple[int, int, int, int] | None] = []
-    for path in (settings.cert_file, settings.key_file, settings.client_ca_file):
-        if path is None:
-            continue
+    for path in paths:
         try:
             stat = os.stat(path)
             found.append((stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size))

@@ -1,7 +1,7 @@
 import pytest
 
 from plimsoll.core.errors import HostError
-from plimsoll.wire.http1 import TcpAddress, UnixAddress, format_address, parse_address
+from plimsoll.wire.http1 import TcpAddress, TlsAddress, UnixAddress, format_address, parse_address
 
 
 @pytest.mark.parametrize(
@@ -10,6 +10,9 @@ from plimsoll.wire.http1 import TcpAddress, UnixAddress, format_address, parse_a
         ("unix:/a b:c", UnixAddress("/a b:c")),
         ("tcp:127.0.0.1:8080", TcpAddress("127.0.0.1", 8080)),
         ("tcp:[::1]:0", TcpAddress("::1", 0)),
+        ("tls:10.2.0.7:8080", TlsAddress("10.2.0.7", 8080, "10.2.0.7")),
+        ("tls:mood.shop.svc@10.2.0.7:8080", TlsAddress("10.2.0.7", 8080, "mood.shop.svc")),
+        ("tls:mood.shop.svc@[fd00::7]:8080", TlsAddress("fd00::7", 8080, "mood.shop.svc")),
     ],
 )
 def test_there_and_back(text, address):
@@ -18,8 +21,9 @@ def test_there_and_back(text, address):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "unix:", "/a", "tcp:a", "tcp::80", "tcp:a:", "tcp:a:x", "tcp:a:65536", "udp:a:1", "tcp:a:-1"]
+    "text",
+    ["", "unix:", "/a", "tcp:a", "tcp::80", "tcp:a:", "tcp:a:x", "tcp:a:65536", "udp:a:1", "tcp:a:-1", "tls:@a:1"],
 )
 def test_what_is_no_address(text):
-    with pytest.raises(HostError, match="write unix:/path or tcp:host:port"):
+    with pytest.raises(HostError, match="write unix:/path, tcp:host:port or tls:host:port"):
         parse_address(text)

@@ -1,0 +1,173 @@
+"""Who of ours may do what: the verbs each process uses, and why. A verb that nothing uses stands nowhere.
+
+A server-side apply that may create needs both `create` and `patch`; a list that is watched needs all of get (a single
+look before a decision), list and watch.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from plimsoll.backends.kubernetes.install.parts import obj
+from plimsoll.backends.kubernetes.install.values import Values
+from plimsoll.backends.kubernetes.names import (
+    CA_CONFIG,
+    CERTIFICATES,
+    CONTROLLER,
+    GATEWAY,
+    LEASE_CONTROLLER,
+    LEASE_OPERATOR,
+    OPERATOR,
+)
+from plimsoll.backends.kubernetes.objects import Obj
+
+_RBAC = "rbac.authorization.k8s.io/v1"
+READ = ("get", "list", "watch")
+APPLY = ("create", "delete", "get", "list", "patch", "watch")
+SECRET_READER = "plimsoll-secret-reader"
+
+
+class Rule(NamedTuple):
+    group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    why: str
+    names: tuple[str, ...] = ()
+
+    def as_object(self) -> Obj:
+        found: Obj = {"apiGroups": [self.group], "resources": list(self.resources), "verbs": sorted(self.verbs)}
+        return found | ({"resourceNames": list(self.names)} if self.names else {})
+
+
+OPERATOR_RULES = (
+    Rule("plimsoll.dev", ("modelservices",), (*READ, "patch"), "watched; the finalizer is a patch"),
+    Rule("plimsoll.dev", ("modelservices/status", "platforms/status", "tenants/status"), ("get", "patch"), "state"),
+    Rule("plimsoll.dev", ("modelservices/finalizers",), ("update",), "owner references that block deletion"),
+    Rule("plimsoll.dev", ("platforms", "tenants"), READ, "classes, prices and routes shape what is rendered"),
+    Rule("", ("configmaps", "serviceaccounts", "services"), APPLY, "a service's own objects"),
+    Rule("", ("persistentvolumeclaims",), APPLY, "the model cache of a namespace"),
+    Rule("apps", ("deployments", "statefulsets"), APPLY, "a Deployment a revision"),
+    Rule("apps", ("deployments/scale", "statefulsets/scale"), ("get", "patch"), "rolling between revisions"),
+    Rule("apps", ("replicasets",), READ, "why no pod is made: quota, admission"),
+    Rule("policy", ("poddisruptionbudgets",), APPLY, "draining a node leaves enough replicas"),
+    Rule("autoscaling", ("horizontalpodautoscalers",), APPLY, "policy HPA, writer HPA"),
+    Rule("networking.k8s.io", ("ingresses", "networkpolicies"), APPLY, "the way in; who reaches a replica"),
+    Rule("gateway.networking.k8s.io", ("httproutes",), APPLY, "the way in, where the cluster has the Gateway API"),
+    Rule("keda.sh", ("scaledobjects",), APPLY, "writer KEDA"),
+    Rule("monitoring.coreos.com", ("podmonitors", "servicemonitors"), APPLY, "metrics, where Prometheus' operator is"),
+    Rule("resource.k8s.io", ("resourceclaimtemplates",), APPLY, "accelerators by dynamic resource allocation"),
+    Rule("", ("pods",), READ, "what is wrong with a replica, in words"),
+    Rule("", ("events",), ("create", "get", "list", "patch", "watch"), "told to people; why a pod does not start"),
+    Rule("events.k8s.io", ("events",), ("create", "patch"), "told to people"),
+    Rule("apiextensions.k8s.io", ("customresourcedefinitions",), READ, "which kinds of others are here"),
+    Rule("", ("namespaces",), READ, "a namespace that is going takes no new objects"),
+)  # fmt: skip
+
+# By name: its own certificate authority stands in these, and in no other's.
+OPERATOR_NAMED = (
+    Rule(
+        "admissionregistration.k8s.io", ("validatingwebhookconfigurations",), ("get", "patch"), "caBundle", (OPERATOR,)
+    ),
+    Rule(
+        "apiregistration.k8s.io",
+        ("apiservices",),
+        ("get", "patch"),
+        "caBundle of those that lead to our controller",
+        ("v1beta1.external.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"),
+    ),
+)
+
+OPERATOR_SYSTEM = (
+    Rule("coordination.k8s.io", ("leases",), ("create",), "who of two acts (create can't be limited by name)"),
+    Rule("coordination.k8s.io", ("leases",), ("get", "patch", "update", "watch"), "the same", (LEASE_OPERATOR,)),
+    Rule("", ("secrets",), ("create",), "the certificate (create can't be limited by name)"),
+    Rule("", ("secrets",), ("get", "patch", "update"), "renewing the certificate", (CERTIFICATES,)),
+    Rule("", ("configmaps",), ("get", "patch", "update"), "the authority, for those who only verify", (CA_CONFIG,)),
+)
+
+CONTROLLER_RULES = (
+    Rule("plimsoll.dev", ("modelservices", "platforms", "tenants"), READ, "what is to be scaled, and for whom"),
+    Rule("apps", ("deployments", "statefulsets"), READ, "how many replicas there are"),
+    Rule("apps", ("deployments/scale", "statefulsets/scale"), ("get", "patch"), "how many there should be"),
+    Rule("", ("pods",), (*READ, "patch"), "where replicas are; pod-deletion-cost, do-not-disrupt"),
+    Rule("", ("nodes",), READ, "why a pod waits; how long a node takes"),
+    Rule("", ("resourcequotas",), READ, "why a pod waits"),
+    Rule("", ("events",), ("create", "get", "list", "patch", "watch"), "why a pod waits; what was decided"),
+    Rule("discovery.k8s.io", ("endpointslices",), READ, "which replicas are ready"),
+    Rule("authentication.k8s.io", ("tokenreviews",), ("create",), "is it a gateway that asks?"),
+    Rule("authorization.k8s.io", ("subjectaccessreviews",), ("create",), "may this caller read metrics?"),
+)
+
+CONTROLLER_SYSTEM = (
+    Rule("coordination.k8s.io", ("leases",), ("create",), "who of two writes (create can't be limited by name)"),
+    Rule("coordination.k8s.io", ("leases",), ("get", "patch", "update", "watch"), "the same", (LEASE_CONTROLLER,)),
+    Rule("", ("secrets",), READ, "keys of tenants, URLs of Redis"),
+)
+
+GATEWAY_RULES = (Rule("discovery.k8s.io", ("endpointslices",), READ, "which replicas are ready, within a second"),)
+
+
+def accounts(values: Values) -> list[Obj]:
+    """With a token: each of the three speaks to the API server."""
+    return [
+        obj("v1", "ServiceAccount", name, component, values.namespace)
+        for name, component in ((OPERATOR, "operator"), (CONTROLLER, "controller"), (GATEWAY, "gateway"))
+    ]
+
+
+def cluster_roles(values: Values) -> list[Obj]:
+    return [
+        cluster_role(OPERATOR, "operator", (*OPERATOR_RULES, *OPERATOR_NAMED)),
+        cluster_role(CONTROLLER, "controller", CONTROLLER_RULES),
+        cluster_role(GATEWAY, "gateway", GATEWAY_RULES),
+        # Bound nowhere by itself: namespaces of the values, or a team in its own.
+        cluster_role(SECRET_READER, "controller", (Rule("", ("secrets",), READ, "keys of tenants, URLs of Redis"),)),
+        *(
+            _bound("ClusterRoleBinding", name, component, "", "ClusterRole", name, name, values.namespace)
+            for name, component in ((OPERATOR, "operator"), (CONTROLLER, "controller"), (GATEWAY, "gateway"))
+        ),
+    ]
+
+
+def system_roles(values: Values) -> list[Obj]:
+    made: list[Obj] = []
+    for name, component, rules in (
+        (OPERATOR, "operator", OPERATOR_SYSTEM),
+        (CONTROLLER, "controller", CONTROLLER_SYSTEM),
+    ):
+        body = [rule.as_object() for rule in rules]
+        made.append(obj(_RBAC, "Role", name, component, values.namespace, rules=body))
+        made.append(_bound("RoleBinding", name, component, values.namespace, "Role", name, name, values.namespace))
+    # The front-proxy's authority, by which a call through the API server is known; the role is Kubernetes' own.
+    reader = "extension-apiserver-authentication-reader"
+    made.append(
+        _bound("RoleBinding", CONTROLLER, "controller", "kube-system", "Role", reader, CONTROLLER, values.namespace)
+    )
+    return made
+
+
+def secret_namespace(values: Values, namespace: str) -> list[Obj]:
+    """One more namespace whose Secrets the controller may read."""
+    return [
+        _bound(
+            "RoleBinding", SECRET_READER, "controller", namespace, "ClusterRole", SECRET_READER, CONTROLLER,
+            values.namespace,
+        )
+    ]  # fmt: skip
+
+
+def cluster_role(name: str, component: str, rules: Iterable[Rule]) -> Obj:
+    return obj(_RBAC, "ClusterRole", name, component, rules=[rule.as_object() for rule in rules])
+
+
+def _bound(
+    kind: str, name: str, component: str, namespace: str, role_kind: str, role: str, account: str, home: str
+) -> Obj:
+    return obj(
+        _RBAC,
+        kind,
+        name,
+        component,
+        namespace,
+        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": role_kind, "name": role},
+        subjects=[{"kind": "ServiceAccount", "name": account, "namespace": home}],
+    )

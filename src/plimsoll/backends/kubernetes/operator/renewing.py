@@ -73,7 +73,7 @@ class Renewing:
     async def turn(self, now: float, *, leading: bool) -> None:
         """`now`: seconds since 1970. Raises ApiError and Unreachable; the next turn goes on from there."""
         secret = await _found(self._api, path_of("v1", "secrets", self._namespace, CERTIFICATES))
-        data = None if secret is None else _decoded(secret)
+        data: Data | None = None if secret is None else _decoded(secret)
         if leading:
             data = await self._renewed(secret, data, now)
         if data is None or not {CA, CERTIFICATE, KEY} <= data.keys():

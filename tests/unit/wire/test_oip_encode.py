@@ -137,7 +137,7 @@ def test_metadata_names_a_bare_value_and_gives_the_datatype():
         ([{"a": [1, None]}], ["'a'", "None"]),
         ([{"a": ["x", None]}], ["'a'", "None"]),
         ([{"a": {"b": 1}}], ["'a'", "dict"]),
-        ([{"a": object()}], ["'a'", "object"]),
+        ([{"a": Ellipsis}], ["'a'", "ellipsis"]),
         ([{"a": 2**70}], ["'a'"]),
         ([{"a": ["x", 1]}], ["'a'", "text"]),
         ([{1: 2}], ["strings"]),

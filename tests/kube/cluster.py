@@ -18,20 +18,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.kube.api import Api
+from tests.kube.controllers import Controllers
+from tests.kube.hollow import HollowKubelet
 from tests.kube.server import Server
 
 
 class FakeCluster:
-    """`controllers`: also run the mini controllers (garbage collector, namespaces, workloads, EndpointSlices).
+    """`controllers`: also run the mini controllers (garbage collector, namespaces, workloads, EndpointSlices);
+    `hollow`: pods get addresses and are ready without a process (hollow.py).
 
     url, ca_file, kubeconfig (a file of admin's); kubeconfig_of("system:serviceaccount:ns:name") for others.
     """
 
-    def __init__(self, *, controllers=True, port=0, host="127.0.0.1"):
+    def __init__(self, *, controllers=True, hollow=False, port=0, host="127.0.0.1"):
         self.api = Api()
         self.server = Server(self.api)
         self.log, self.faults = self.server.log, self.server.faults
-        self._with_controllers = controllers
+        self._with_controllers, self._with_hollow = controllers, hollow
         self._host, self.port = host, port
         self._folder = tempfile.TemporaryDirectory(prefix="plimsoll-kube-")
         self.folder = Path(self._folder.name)
@@ -39,7 +42,7 @@ class FakeCluster:
         self._certify()
         self._ready = threading.Event()
         self._loop = self._thread = self._http = None
-        self.controllers = None
+        self.controllers = self.hollow = None
         self._stopping = None
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -72,9 +75,8 @@ class FakeCluster:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         await self._listen()
         if self._with_controllers:
-            from tests.kube.controllers import Controllers
-
-            self.controllers = Controllers(self.api)
+            self.hollow = HollowKubelet(self.api)
+            self.controllers = Controllers(self.api, *([self.hollow] if self._with_hollow else []))
             self.controllers.start()
         self._ready.set()
         await self._stopping.wait()

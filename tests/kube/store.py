@@ -44,6 +44,12 @@ class Record:
         return msgspec.json.decode(self.raw)
 
 
+def _owners(record):
+    if record is None:
+        return set()
+    return {owner["uid"] for owner in record.obj["metadata"].get("ownerReferences") or ()}
+
+
 class Event(NamedTuple):
     """`before`: the version that this one replaced, None where it is new."""
 
@@ -62,6 +68,7 @@ class Store:
         self.lock = threading.RLock()
         self.rv = 1
         self.objects = {}  # (group, plural) -> {(namespace, name): Record}
+        self.owned = {}  # uid of an owner -> {(store, namespace, name)} of what names it
         self.history = []
         self.compacted = 0
         self._listeners = set()
@@ -74,7 +81,13 @@ class Store:
         """In the order of namespace and name, as etcd's keys are."""
         with self.lock:
             found = self.objects.get(store, {})
-            return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
+            return [found[key] for key in sorted(key for key in found if not namespace or key[0] == namespace)]
+
+    def owned_by(self, uid, store):
+        """Records of a kind that name `uid` among their owners."""
+        with self.lock:
+            keys = sorted(key for key in self.owned.get(uid, ()) if key[0] == store)
+            return [record for _, *place in keys if (record := self.get(store, *place)) is not None]
 
     def since(self, rv, store=None):
         """Events after resourceVersion `rv`."""
@@ -94,6 +107,7 @@ class Store:
             kept = self.objects.setdefault(store, {})
             before = kept.get((record.namespace, record.name))
             kept[record.namespace, record.name] = record
+            self._index(store, before, record)
             self._tell(Event("MODIFIED" if before else "ADDED", store, record, before))
             return record
 
@@ -102,12 +116,23 @@ class Store:
             before = self.objects.get(store, {}).pop((namespace, name), None)
             if before is None:
                 return None
+            self._index(store, before, None)
             self.rv += 1
             obj = before.copy()
             obj["metadata"]["resourceVersion"] = str(self.rv)
             record = Record(obj, self.rv)
             self._tell(Event("DELETED", store, record, before))
             return record
+
+    def _index(self, store, before, after):
+        old, new = _owners(before), _owners(after)
+        if old == new:
+            return
+        key = (store, (after or before).namespace, (after or before).name)
+        for uid in old - new:
+            self.owned.get(uid, set()).discard(key)
+        for uid in new - old:
+            self.owned.setdefault(uid, set()).add(key)
 
     def compact(self):
         """Forgets what happened: who resumes from before gets 410 Gone."""

@@ -3,13 +3,19 @@
 import asyncio
 
 from tests.kube.controllers.collector import GarbageCollector, Namespaces
+from tests.kube.controllers.deployments import Deployments
+from tests.kube.controllers.disruption import Disruption
+from tests.kube.controllers.endpoints import EndpointSlices
+from tests.kube.controllers.sets import DaemonSets, StatefulSets
+
+ALL = (GarbageCollector, Namespaces, Deployments, StatefulSets, DaemonSets, EndpointSlices, Disruption)
 
 
 class Controllers:
     """All of them, in one event loop."""
 
-    def __init__(self, api):
-        self._controllers = [GarbageCollector(api), Namespaces(api)]
+    def __init__(self, api, *others):
+        self._controllers = [*(make(api) for make in ALL), *others]
         self._tasks = []
 
     def start(self):

@@ -16,19 +16,9 @@ class GarbageCollector(Controller):
         if "foregroundDeletion" in (meta.get("finalizers") or ()) and "deletionTimestamp" in meta:
             yield event.store, event.record.namespace, event.record.name
 
-    def __init__(self, api):
-        super().__init__(api)
-        self._dependents = {}  # uid of an owner -> {(store, namespace, name)}
-        api.store.listen(self._index)
-
-    def _index(self, event):
-        key = event.store, event.record.namespace, event.record.name
-        for owner in event.record.obj["metadata"].get("ownerReferences") or ():
-            self._dependents.setdefault(owner["uid"], set()).add(key)
-
     def reconcile(self, key):
         if isinstance(key, str):
-            for dependent in self._dependents.pop(key, ()):
+            for dependent in tuple(self.api.store.owned.pop(key, ())):
                 self.add(dependent)
             return
         store, namespace, name = key

@@ -110,6 +110,15 @@ class ServiceState:
                 return revision
         return self.target
 
+    @property
+    def serving_id(self) -> str:
+        return self.serving.id
+
+    @property
+    def found(self) -> int:
+        """Replicas that were there when scaling began, at least one: a service is tried once."""
+        return sum(replica.phase is not ReplicaPhase.DRAINING for replica in self.seen) or 1
+
     def number(self, revision: str) -> int:
         found = self.revisions.get(RevisionId(revision))
         return found.number if found else 0

@@ -1,6 +1,7 @@
 """How long a new replica takes to become useful, from the starts that were seen: what scaling has to look ahead."""
 
 from collections import deque
+from collections.abc import Iterable
 
 from plimsoll.core.scaling import LeadTime
 
@@ -48,3 +49,29 @@ class LeadTimes:
         median = (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
         p90 = ordered[-1] * _MARGIN if count < _FEW else ordered[min(count - 1, -(-9 * count // 10) - 1)]
         return LeadTime(median, max(median, p90), failed=self._failed)
+
+
+_PLACED_KEPT = 20
+_AT_ONCE_S = 2.0  # a scheduler's own work, and clocks of whole seconds
+
+
+class NodeWaits:
+    """How long one service's replicas wait for a node. Most find room at once, and then nothing is waited for; where a
+    node must come first, that is minutes."""
+
+    def __init__(self) -> None:
+        self._waits: deque[float] = deque(maxlen=_PLACED_KEPT)
+
+    def placed(self, seconds: float) -> None:
+        """A replica got its node so long after it was asked for."""
+        self._waits.append(0.0 if seconds <= _AT_ONCE_S else seconds)
+
+    def estimate(self, waiting: Iterable[float] = (), prior_s: float = 0.0) -> tuple[float, float]:
+        """Median and 90th percentile. `waiting`: of each that no node has room for, how long it has waited; each is
+        taken to wait at least `prior_s`, what a new node is said to take."""
+        ordered = sorted([*self._waits, *(max(seconds, prior_s) for seconds in waiting)])
+        if not ordered:
+            return 0.0, 0.0
+        count = len(ordered)
+        median = (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
+        return median, ordered[min(count - 1, -(-9 * count // 10) - 1)]

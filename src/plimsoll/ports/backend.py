@@ -43,7 +43,9 @@ class DesiredReplicas:
 @dataclass(frozen=True, slots=True)
 class ObservedReplica:
     """`load` is the replica's last own report: in_flight, queued, loop_lag_p99_s, rss_bytes. `cpu`: the share of its
-    template's `cpus` that it used lately, 1.0 is all of it; None: not known."""
+    template's `cpus` that it used lately, 1.0 is all of it; None: not known. Where nodes come and go, `placed_at`: when
+    it had got one, None before; `pending`: why it has none yet, "" where it has one, or needs none; `kind`: what sort
+    of node it is on, "" where that makes no difference."""
 
     id: str
     service: str
@@ -60,6 +62,9 @@ class ObservedReplica:
     load: Mapping[str, float] = field(default_factory=dict)
     service_time: ServiceTime | None = None
     cpu: float | None = None
+    placed_at: float | None = None
+    pending: str = ""
+    kind: str = ""
 
 
 class Backend(Protocol):

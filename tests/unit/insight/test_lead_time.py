@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.core.scaling import LeadTime
-from plimsoll.insight.lead_time import LeadTimes
+from plimsoll.insight.lead_time import LeadTimes, NodeWaits
 
 
 def test_the_prior_holds_until_a_first_start():
@@ -61,3 +61,31 @@ def test_the_estimate_is_always_ordered_and_among_what_was_seen(seconds):
     assert 0 <= found.start_s <= found.start_p90_s
     if seconds:
         assert found.start_s <= max(*seconds[-50:], 0.0)
+
+
+def test_replicas_that_find_room_at_once_wait_for_nothing():
+    waits = NodeWaits()
+    assert waits.estimate() == (0.0, 0.0)
+    for seconds in (0.0, 1.0, 0.4):
+        waits.placed(seconds)
+    assert waits.estimate() == (0.0, 0.0)
+
+
+def test_one_that_no_node_has_room_for_is_taken_to_wait_as_long_as_a_node_takes():
+    waits = NodeWaits()
+    assert waits.estimate([5.0], prior_s=180.0) == (180.0, 180.0)
+    assert waits.estimate([200.0], prior_s=180.0) == (200.0, 200.0)
+    waits.placed(140.0)
+    assert waits.estimate() == (140.0, 140.0)
+
+
+def test_where_one_in_ten_waits_the_90th_percentile_is_none_and_where_two_do_it_is_theirs():
+    waits = NodeWaits()
+    for seconds in (*[0.0] * 9, 120.0):
+        waits.placed(seconds)
+    assert waits.estimate() == (0.0, 0.0)
+    waits.placed(100.0)
+    assert waits.estimate() == (0.0, 100.0)
+    for _ in range(20):
+        waits.placed(0.0)
+    assert waits.estimate() == (0.0, 0.0), "what was long ago says nothing"

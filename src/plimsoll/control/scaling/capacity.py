@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 
-from plimsoll.control.service_state import ServiceState
+from plimsoll.control.scaling.scalable import Scalable
 from plimsoll.core.service_time import ServiceTime
 from plimsoll.policy.placement import Want, expected_miss, share
 
@@ -37,13 +37,13 @@ def no_bound() -> Room | None:
 class Asked:
     """What one service's policy wants, and what shows what less would miss. `rates`: requests a second lately."""
 
-    state: ServiceState
+    state: Scalable
     replicas: int
     service_time: ServiceTime
     rates: tuple[float, ...] = ()
 
 
-def spare_slots(state: ServiceState, room: Room | None, states: Iterable[ServiceState]) -> int | None:
+def spare_slots(state: Scalable, room: Room | None, states: Iterable[Scalable]) -> int | None:
     """How many more replicas of it find room beside all that is wanted now. None: no bound is known."""
     if room is None:
         return None
@@ -57,13 +57,13 @@ def spare_slots(state: ServiceState, room: Room | None, states: Iterable[Service
     return max(0, min(slots))
 
 
-def memory_of_one(state: ServiceState) -> float:
+def memory_of_one(state: Scalable) -> float:
     """As the file sets aside, or what a replica of it uses where that is more; 0: not known yet."""
     uses = max((replica.load.get("rss_bytes", 0.0) for replica in state.seen), default=0.0)
     return max(uses, state.service.memory_request_bytes or 0.0)
 
 
-def _all_there(room: Room, states: Iterable[ServiceState]) -> dict[str, float]:
+def _all_there(room: Room, states: Iterable[Scalable]) -> dict[str, float]:
     """What replicas may have all in all: what is free, and what they have already."""
     there = {"cpu": room.cores}
     if room.memory_bytes is not None:
@@ -72,7 +72,7 @@ def _all_there(room: Room, states: Iterable[ServiceState]) -> dict[str, float]:
     return there
 
 
-def granted(asked: Sequence[Asked], others: Iterable[ServiceState], room: Room) -> dict[str, int]:
+def granted(asked: Sequence[Asked], others: Iterable[Scalable], room: Room) -> dict[str, int]:
     """Replicas by service. `others`: those that nothing scales, or a person does: they have what they want."""
     fixed = list(others)
     there = {
@@ -95,7 +95,7 @@ def _fits(asked: Iterable[Asked], there: Mapping[str, float]) -> bool:
     return all(needed[name] <= amount + _ROUNDING for name, amount in there.items())
 
 
-def _needs(state: ServiceState) -> dict[str, float]:
+def _needs(state: Scalable) -> dict[str, float]:
     return {"cpu": state.service.cpus, "memory": memory_of_one(state)}
 
 

@@ -6,12 +6,12 @@ time stay. Nothing here changes the service.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from plimsoll.control.scaling.counts import GatewayCounts, Growth
+from plimsoll.control.scaling.scalable import Places, Scalable
 from plimsoll.control.scaling.watching import Starts, learned_service_time, scaled_replicas
-from plimsoll.control.service_state import ServiceState
 from plimsoll.core.scaling import Bounds, Decision, Forecast, Observation, ScalingPolicy
 from plimsoll.core.service_time import ServiceTime
 from plimsoll.insight.lead_time import LeadTimes
@@ -54,11 +54,13 @@ class NoRecord:
 @dataclass(frozen=True, slots=True)
 class Kit:
     """What scalers are made with. `policy(text, bounds, epoch_s)`: raises ValueError for a text that is none.
-    `forecast(epoch_s)`. `epoch_s`: unix seconds at the clock's 0, for what looks at the calendar."""
+    `forecast(epoch_s)`. `epoch_s`: unix seconds at the clock's 0, for what looks at the calendar. `start_s`: what a
+    replica's start is taken to last until a first was seen."""
 
     policy: Callable[[str, Bounds, float], ScalingPolicy]
     forecast: Callable[[float], Forecasting]
     record: Recorder = field(default_factory=NoRecord)
+    start_s: float = 2.0
 
 
 class ServiceScaler:
@@ -68,7 +70,7 @@ class ServiceScaler:
     def __init__(self, kit: Kit, counts: GatewayCounts, profile: Profile | None, epoch_s: float) -> None:
         self._kit, self._counts, self._profile = kit, counts, profile
         self._forecast = kit.forecast(epoch_s)
-        leads = LeadTimes() if profile is None else LeadTimes(profile.cold_s, profile.cold_p90_s)
+        leads = LeadTimes(kit.start_s) if profile is None else LeadTimes(profile.cold_s, profile.cold_p90_s)
         self.leads = leads
         self._starts = Starts(leads)
         self._service_time = _GUESS if profile is None else profile.service_time
@@ -94,15 +96,15 @@ class ServiceScaler:
         self._made_from = (text, bounds)
         self._kit.record.begin(name, text, bounds, epoch_s)
 
-    def watch(self, state: ServiceState) -> None:
+    def watch(self, state: Scalable) -> None:
         """Each turn: starts are seen also between decisions."""
         self._starts.look(state.seen)
-        ready = [replica for replica in state.of(state.serving.id) if replica.phase is ReplicaPhase.READY]
+        ready = [replica for replica in state.of(state.serving_id) if replica.phase is ReplicaPhase.READY]
         learned = learned_service_time(ready)
         if learned is not None and (self._profile is None or learned.samples >= _SURE):
             self._service_time = learned
 
-    def due(self, state: ServiceState, now: float) -> bool:
+    def due(self, state: Scalable, now: float) -> bool:
         """Whether there is something new to decide on: each second, and at once when a request waits for a first
         replica."""
         name = state.name
@@ -113,12 +115,14 @@ class ServiceScaler:
             return since_s >= 2 * EVERY_S
         return since_s >= EVERY_S and self._counts.fresh(name, EVERY_S)
 
-    def decide(self, state: ServiceState, now: float, spare_slots: int | None) -> Decision:
+    def decide(self, state: Scalable, now: float, spare_slots: int | None, places: Places | None = None) -> Decision:
         """Only after `follow`. What the policy raises goes through."""
         assert self._policy is not None
         silent = self._counts.silent_s(now) > SILENT_S
         growth = self._counts.growth(state.name, take=not silent)  # what the others counted is told once all speak
         seen = self._observation(state, growth, now, spare_slots, known=growth.over_s > 0.0 and not silent)
+        if places is not None:
+            seen = self._placed(seen, state, places)
         if seen.arrived is not None:
             self._forecast.observe(now, seen.arrived, seen.over_s)
             self.rates.append(seen.arrived / seen.over_s)
@@ -127,8 +131,15 @@ class ServiceScaler:
         self._kit.record.decided(state.name, seen, decision)
         return decision
 
+    @staticmethod
+    def _placed(seen: Observation, state: Scalable, places: Places) -> Observation:
+        """With what nodes cost in time and money."""
+        node_s, node_p90_s = places.node_lead_s(state)
+        lead = replace(seen.lead, node_s=node_s, node_p90_s=node_p90_s)
+        return replace(seen, lead=lead, kinds=tuple(places.kinds(state)))
+
     def _observation(
-        self, state: ServiceState, growth: Growth, now: float, spare_slots: int | None, *, known: bool
+        self, state: Scalable, growth: Growth, now: float, spare_slots: int | None, *, known: bool
     ) -> Observation:
         serving = (replica for replica in state.seen if replica.id not in state.spare_ids)
         queued = sum(int(replica.load.get("queued", 0)) for replica in serving if replica.phase is ReplicaPhase.READY)

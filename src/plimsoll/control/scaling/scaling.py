@@ -1,7 +1,7 @@
 """Each turn: a count set by hand ends when its time is over -> each scaler that is due asks its policy -> all find
 room -> the services' wanted counts change, and the timeline hears why.
 
-One loop owns a service: nothing but this sets `ServiceState.scaled`, and a count set by hand is above it.
+One loop owns a service: nothing but this sets `scaled`, and a count set by hand is above it.
 """
 
 import re
@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from plimsoll.control.reports import ReportBook
 from plimsoll.control.scaling.capacity import Asked, Room, RoomReader, granted, no_bound, spare_slots, why_less
 from plimsoll.control.scaling.counts import GatewayCounts
+from plimsoll.control.scaling.scalable import Places, Scalable
 from plimsoll.control.scaling.scaler import SILENT_S, Forecasting, Kit, ServiceScaler
-from plimsoll.control.service_state import ServiceState
 from plimsoll.control.timeline import Kind, Level, Timeline
 from plimsoll.core.errors import UserError
 from plimsoll.core.scaling import Bounds, Decision, ReplicaState, ScalingPolicy
 from plimsoll.core.snapshot import GatewayReport
 from plimsoll.insight.profile import Profile
-from plimsoll.ports.backend import ReplicaPhase
 from plimsoll.spec import ModelService, Platform, bounds_of, policy_text
 
 # How many policies' reasons begin: `5: `, `5 stay: ` or `3 → 5: `. What the count really becomes is for us to say.
@@ -108,29 +107,32 @@ class Scaling:
         wall: Callable[[], float],
         *,
         room: RoomReader = no_bound,
+        places: Places | None = None,
         profile: Callable[[ModelService], Profile | None] = lambda service: None,
     ) -> None:
         self._kit, self._timeline, self._wall = kit, timeline, wall
         self._counts = GatewayCounts(reports)
-        self._room, self._profile = room, profile
+        self._room, self._profile, self._places = room, profile, places
         self._scaled: dict[str, _Scaled] = {}
 
     def hear(self, report: GatewayReport, now: float) -> None:
         self._counts.hear(report, now)
 
-    def turn(self, states: Collection[ServiceState], platform: Platform | None, now: float) -> None:
+    def turn(self, states: Collection[Scalable], platform: Platform | None, now: float) -> None:
         for name in self._scaled.keys() - {state.name for state in states if scales(state.service)}:
             del self._scaled[name]
             self._counts.forget(name)
         for state in states:
             self._end_by_hand(state, now)
+        if self._places is not None:
+            self._places.look(tuple(states), now)
         room = self._room()
         # All ask before any is heard: whoever comes first must not have more.
         asked = [self._ask(state, platform, now, room, states) for state in states]
         if any(asked):
             self._take(states, room)
 
-    def told(self, state: ServiceState, now: float) -> ScalingTold:
+    def told(self, state: Scalable, now: float) -> ScalingTold:
         service, known = state.service, self._scaled.get(state.name)
         left_s = None if state.replicas_until is None else max(0.0, state.replicas_until - now)
         if known is None:
@@ -156,7 +158,7 @@ class Scaling:
 
     # --- the steps --------------------------------------------------------------------------------------------------
 
-    def _end_by_hand(self, state: ServiceState, now: float) -> None:
+    def _end_by_hand(self, state: Scalable, now: float) -> None:
         until = state.replicas_until
         if until is None or now < until:
             return
@@ -167,19 +169,18 @@ class Scaling:
 
     def _ask(
         self,
-        state: ServiceState,
+        state: Scalable,
         platform: Platform | None,
         now: float,
         room: Room | None,
-        states: Collection[ServiceState],
+        states: Collection[Scalable],
     ) -> bool:
         """Asks its policy where it is time; whether it did. A policy that fails leaves the count as it is."""
         if not scales(state.service):
             state.scaled, state.spares = None, 0
             return False
-        if state.scaled is None:  # begin with what is there: another controller may have started it
-            found = sum(replica.phase is not ReplicaPhase.DRAINING for replica in state.seen)
-            state.scaled = within(found or 1, state.service)
+        if state.scaled is None:
+            state.scaled = within(state.found, state.service)
         try:
             epoch_s = self._wall() - now
             known = self._known(state, epoch_s)
@@ -189,7 +190,9 @@ class Scaling:
             scaler.watch(state)
             if not scaler.due(state, now):
                 return False
-            decision = scaler.decide(state, now, spare_slots(state, room, states))
+            places = self._places
+            slots = spare_slots(state, room, states) if places is None else places.spare_slots(state)
+            decision = scaler.decide(state, now, slots, places)
         except Exception as error:
             message = f"its scaling policy failed: {type(error).__name__}: {error}; {state.wanted} replicas stay"
             self._timeline.record_once(state.name, Kind.ERROR, message)
@@ -199,7 +202,7 @@ class Scaling:
         self._tell_holding(state, known, now)
         return True
 
-    def _keep_bounds(self, state: ServiceState, known: _Scaled) -> None:
+    def _keep_bounds(self, state: Scalable, known: _Scaled) -> None:
         """At once where the file's bounds changed, not at the policy's next word."""
         assert state.scaled is not None
         before, service = state.scaled, state.service
@@ -212,7 +215,7 @@ class Scaling:
 
     def _changed(
         self,
-        state: ServiceState,
+        state: Scalable,
         known: _Scaled,
         before: int,
         reason: str,
@@ -232,14 +235,14 @@ class Scaling:
             evidence=dict(evidence),
         )
 
-    def _known(self, state: ServiceState, epoch_s: float) -> _Scaled:
+    def _known(self, state: Scalable, epoch_s: float) -> _Scaled:
         known = self._scaled.get(state.name)
         if known is None:
             scaler = ServiceScaler(self._kit, self._counts, self._read(state), epoch_s)
             known = self._scaled[state.name] = _Scaled(scaler)
         return known
 
-    def _reasonable(self, state: ServiceState, known: _Scaled, decision: Decision) -> int:
+    def _reasonable(self, state: Scalable, known: _Scaled, decision: Decision) -> int:
         """What a policy asks for, as far as it can make sense whatever the policy."""
         asked = within(decision.replicas, state.service)
         assert state.scaled is not None
@@ -255,7 +258,7 @@ class Scaling:
             return max(state.scaled, 1) + int(not tried)
         return asked
 
-    def _tell_holding(self, state: ServiceState, known: _Scaled, now: float) -> None:
+    def _tell_holding(self, state: Scalable, known: _Scaled, now: float) -> None:
         silent_s = self._counts.silent_s(now)
         if silent_s > SILENT_S:
             if not known.holding:
@@ -268,7 +271,7 @@ class Scaling:
             known.holding = ""
             self._timeline.record(state.name, Kind.SCALED, "metrics are back", replicas=state.wanted, held=False)
 
-    def _take(self, states: Collection[ServiceState], room: Room | None) -> None:
+    def _take(self, states: Collection[Scalable], room: Room | None) -> None:
         """The decisions become wanted counts, as far as there is room."""
         asking = {state.name: state for state in states if state.by_hand is None and self._decided(state)}
         asked = [self._asked(state) for state in asking.values()]
@@ -287,16 +290,16 @@ class Scaling:
                 state.scaled, state.spares = known.asked, 0  # somebody's own count goes before it
         self._keep_spares(asking.values(), states, room)
 
-    def _asked(self, state: ServiceState) -> Asked:
+    def _asked(self, state: Scalable) -> Asked:
         known = self._scaled[state.name]
         assert known.scaler.seen is not None
         return Asked(state, known.asked, known.scaler.seen.service_time, tuple(known.scaler.rates))
 
-    def _decided(self, state: ServiceState) -> bool:
+    def _decided(self, state: Scalable) -> bool:
         known = self._scaled.get(state.name)
         return known is not None and known.scaler.decision is not None
 
-    def _change(self, state: ServiceState, count: int, less: str) -> None:
+    def _change(self, state: Scalable, count: int, less: str) -> None:
         known = self._scaled[state.name]
         decision, before = known.scaler.decision, state.scaled
         assert decision is not None
@@ -307,9 +310,7 @@ class Scaling:
         reason = "; ".join(filter(None, (_COUNTS.sub("", decision.reason), known.refused, less)))
         self._changed(state, known, before, reason, decision.evidence, Level.WARNING if less else Level.INFO)
 
-    def _keep_spares(
-        self, asking: Collection[ServiceState], states: Collection[ServiceState], room: Room | None
-    ) -> None:
+    def _keep_spares(self, asking: Collection[Scalable], states: Collection[Scalable], room: Room | None) -> None:
         """In what room is left: a spare never takes a serving replica's place."""
         for state in asking:
             decision = self._scaled[state.name].scaler.decision
@@ -319,7 +320,7 @@ class Scaling:
             slots = spare_slots(state, room, states) if wanted else 0
             state.spares = wanted if slots is None else min(wanted, slots)
 
-    def _read(self, state: ServiceState) -> Profile | None:
+    def _read(self, state: Scalable) -> Profile | None:
         try:
             return self._profile(state.service)
         except UserError as error:

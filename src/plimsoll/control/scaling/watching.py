@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from plimsoll.control.service_state import DOWN, ServiceState
+from plimsoll.control.scaling.scalable import Scalable
+from plimsoll.control.service_state import DOWN
 from plimsoll.core.scaling import ReplicaState, ScaledReplica
 from plimsoll.core.service_time import ServiceTime
 from plimsoll.insight.lead_time import LeadTimes
@@ -18,17 +19,26 @@ _STATES = {
 _SAMPLES_MOST = 1000  # what one replica's word weighs at most against another's
 
 
-def scaled_replicas(state: ServiceState) -> tuple[ScaledReplica, ...]:
+def scaled_replicas(state: Scalable) -> tuple[ScaledReplica, ...]:
     """`asked_at` is when the present life began: one that died and starts again is as far as a new one."""
     return tuple(
         ScaledReplica(
             id=replica.id,
-            state=ReplicaState.SPARE if replica.id in state.spare_ids else _STATES[replica.phase],
+            state=_state_of(replica, state),
             asked_at=replica.started_at,
             ready_at=replica.ready_at,
             cpu=replica.cpu,
+            kind=replica.kind,
         )
         for replica in state.seen
+    )
+
+
+def _state_of(replica: ObservedReplica, state: Scalable) -> ReplicaState:
+    if replica.id in state.spare_ids:
+        return ReplicaState.SPARE
+    return (
+        ReplicaState.PENDING if replica.pending and replica.phase is ReplicaPhase.STARTING else _STATES[replica.phase]
     )
 
 
@@ -62,7 +72,8 @@ class Starts:
             was = before[1] if before is not None and before[0] == replica.started_at else None
             if replica.phase is ReplicaPhase.READY and replica.ready_at is not None:
                 if was is not ReplicaPhase.READY:
-                    self._leads.ready(replica.revision, replica.ready_at - replica.started_at)
+                    began_at = replica.started_at if replica.placed_at is None else replica.placed_at
+                    self._leads.ready(replica.revision, replica.ready_at - began_at)
             elif replica.phase in DOWN and replica.ready_at is None and was not in DOWN:
                 self._leads.failed(replica.revision)
             lives[replica.id] = (replica.started_at, replica.phase)

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
-from plimsoll.core.errors import HostError, RequestError
+from plimsoll.core.errors import HostError, NotFound, RequestError
 from plimsoll.core.snapshot import Endpoint, GatewayReport, Snapshot
 from plimsoll.gateway.clockwork import TICK_S
 from plimsoll.gateway.door import Door
@@ -26,6 +26,7 @@ from plimsoll.wire.status import refusal
 
 _FIRST_SNAPSHOT_S = 1.0
 _FILES_S = 1.0  # between two looks for a certificate
+_STATUS_PATHS = frozenset({"/metrics", "/v2/health/live", "/v2/health/ready"})
 _log = logging.getLogger(__name__)
 
 
@@ -186,6 +187,8 @@ class StatusPages:
 
     def on_request(self, exchange: Exchange) -> None:
         try:
+            if exchange.path not in _STATUS_PATHS:
+                raise NotFound("only /metrics and health are here")
             status, content_type, body = page(exchange, ready=self._ready(), metrics=self._record.render)
         except RequestError as error:
             exchange.respond(*refusal(error))

@@ -13,7 +13,21 @@ from typing import Annotated
 import typer
 
 from plimsoll import __version__
-from plimsoll.cli import audit, by_hand, completion, files, load, plan, profile, run, services, tenants
+from plimsoll.cli import (
+    audit,
+    by_hand,
+    completion,
+    files,
+    install,
+    load,
+    plan,
+    preflight,
+    profile,
+    render,
+    run,
+    services,
+    tenants,
+)
 from plimsoll.cli.console import err
 from plimsoll.core.errors import HostError, UserError
 
@@ -68,6 +82,10 @@ _COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
             "plimsoll plan --trace day.csv --service-time 4ms+1.5ms --p99 100ms --policies budget,hpa-rps,fixed:8",
         ),
     ),
+    "render": (
+        render.render,
+        ("plimsoll render service.yaml | kubectl apply -f -", "plimsoll render services/ -n shop --kubernetes 1.36"),
+    ),
     "apply": (services.apply, ("plimsoll apply service.yaml", "plimsoll apply services/ --timeout 5m")),
     "status": (services.status, ("plimsoll status", "plimsoll status mood --watch", "plimsoll status --json")),
     "logs": (services.logs, ("plimsoll logs mood -f", "plimsoll logs mood --replica mood-7c9e41a-0 -n 20")),
@@ -77,6 +95,17 @@ _COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "tenants": (tenants.tenants, ("plimsoll tenants", "plimsoll tenants --json")),
     "tenant key": (tenants.tenant_key, ("plimsoll tenant key shop --key-name ci",)),
     "cache purge": (tenants.cache_purge, ("plimsoll cache purge mood",)),
+    "preflight": (preflight.preflight, ("plimsoll preflight --context prod", "plimsoll preflight --json")),
+    "install": (
+        install.install,
+        (
+            "plimsoll install > plimsoll.yaml",
+            "plimsoll install --context prod --values values.yaml --dry-run | kubectl diff -f -",
+            "plimsoll install --context prod",
+        ),
+    ),
+    "upgrade": (install.upgrade, ("plimsoll upgrade --context prod --dry-run",)),
+    "uninstall": (install.uninstall, ("plimsoll uninstall --context prod --keep-services",)),
     "completion": (completion.completion, ("source <(plimsoll completion bash)",)),
     "version": (version, ()),
 }

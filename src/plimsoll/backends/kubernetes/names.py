@@ -55,7 +55,7 @@ CONTROLLER_COMMAND = ("python", "-m", "plimsoll.app.cluster_controller")
 OPERATOR_COMMAND = ("python", "-m", "plimsoll.app.cluster_operator")
 FETCH_COMMAND = ("python", "-m", "plimsoll.app.fetch")
 
-# --- environment of Plimsoll's own pods (POD_NAME, POD_NAMESPACE and POD_IP as well) ------------------------------------
+# --- environment of Plimsoll's own pods (POD_NAME, POD_NAMESPACE and POD_IP as well) ----------------------------------
 IMAGE_VARIABLE = "PLIMSOLL_IMAGE"  # the operator's: of replicas without an image of their own
 CERTIFICATES_VARIABLE = "PLIMSOLL_CERTIFICATES"  # a folder with ca.crt, and for the controller tls.crt and tls.key
 TOKEN_VARIABLE = "PLIMSOLL_TOKEN_FILE"  # the gateway's projected token, audience CONTROLLER
@@ -77,3 +77,9 @@ def revision_name(service: str, digest: str) -> str:
 
 def owned_labels(service: str) -> dict[str, str]:
     return {NAME_LABEL: service, MANAGED_BY_LABEL: MANAGED_BY, SERVICE_LABEL: service}
+
+
+def serving_certificate(service: str) -> str:
+    """The Secret in a service's namespace with its replicas' ca.crt, tls.crt and tls.key (`gateway.replicaTls`): at
+    TLS_DIR, which TLS_VARIABLE names in a replica too."""
+    return f"{service}-certificate"

@@ -3,7 +3,7 @@
 https://keda.sh/docs/latest/reference/scaledobject-spec/; scalers `external` and `cron` from the pages beside it.
 """
 
-from plimsoll.backends.kubernetes.names import CONTROLLER, SCALER_PORT
+from plimsoll.backends.kubernetes.names import CONTROLLER_API, SCALER_PORT
 from plimsoll.backends.kubernetes.objects import Obj, without_empty
 from plimsoll.backends.kubernetes.render.scaling import KEDA_API, behavior, target_of
 from plimsoll.backends.kubernetes.render.scene import Scene
@@ -44,7 +44,7 @@ def _least(scene: Scene) -> int:
 
 
 def scaler_address(scene: Scene) -> str:
-    return f"{CONTROLLER}.{scene.options.system_namespace}.svc:{SCALER_PORT}"
+    return f"{CONTROLLER_API}.{scene.options.system_namespace}.svc:{SCALER_PORT}"
 
 
 def _asking(scene: Scene) -> Obj:

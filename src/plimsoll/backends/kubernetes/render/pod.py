@@ -13,6 +13,9 @@ from plimsoll.backends.kubernetes.names import (
     REPLICA_COMMAND,
     REVISION_LABEL,
     SERVING_PORT,
+    TLS_DIR,
+    TLS_VARIABLE,
+    serving_certificate,
 )
 from plimsoll.backends.kubernetes.objects import Obj, without_empty
 from plimsoll.backends.kubernetes.render.accelerators import Devices, devices
@@ -76,6 +79,7 @@ def _spec(scene: Scene, revision: str, model: ModelParts, found: Devices | None)
         {"name": "config", "configMap": {"name": revision}},
         {"name": "tmp", "emptyDir": {}},
         *model.volumes,
+        *_certificate(scene),
     ]
     spec: Obj = {
         "serviceAccountName": scene.name,
@@ -93,6 +97,17 @@ def _spec(scene: Scene, revision: str, model: ModelParts, found: Devices | None)
         "volumes": volumes,
     }
     return without_empty(spec)
+
+
+def _certificate(scene: Scene) -> list[Obj]:
+    """What replicas prove themselves by, where the platform wants TLS behind the gateway; the operator fills it."""
+    if scene.platform is None or scene.platform.spec.gateway.replica_tls != "Required":
+        return []
+    if scene.plain:
+        scene.note("Platform spec.gateway.replicaTls", "certificates are the operator's; without it, plain HTTP")
+        return []
+    secret = {"secretName": serving_certificate(scene.name), "defaultMode": 0o440}
+    return [{"name": "certificate", "secret": secret}]
 
 
 _TOPOLOGY = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
@@ -168,6 +183,7 @@ def _container(scene: Scene, revision: str, model: ModelParts, found: Devices | 
                 {"name": "config", "mountPath": CONFIG_DIR, "readOnly": True},
                 {"name": "tmp", "mountPath": "/tmp"},
                 *model.mounts,
+                *({"name": one["name"], "mountPath": TLS_DIR, "readOnly": True} for one in _certificate(scene)),
                 *({"name": claim.name, "mountPath": claim.mount_path} for claim in claims),
             ],
         }
@@ -206,6 +222,8 @@ def _env(scene: Scene, revision: str, model: ModelParts) -> list[Obj]:
     ]
     if model.model_path != MODEL_DIR:
         own.append({"name": "PLIMSOLL_MODEL_PATH", "value": model.model_path})
+    if _certificate(scene):
+        own.append({"name": TLS_VARIABLE, "value": TLS_DIR})
     users: list[Obj] = []
     for one in scene.service.spec.runtime.env:
         if one.secret_ref is None:

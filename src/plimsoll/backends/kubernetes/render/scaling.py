@@ -67,7 +67,7 @@ def hpa(scene: Scene, active: str) -> Obj:
         "scaleTargetRef": target_of(scene, active),
         "minReplicas": low,
         "maxReplicas": max(low, high),
-        "metrics": [_own_metric(scene) if scene.service.spec.scaling.policy == "HPA" else _desired(scene)],
+        "metrics": _own_metrics(scene) if scene.service.spec.scaling.policy == "HPA" else [_desired(scene)],
         "behavior": behavior(scene),
     }
     return {
@@ -84,24 +84,31 @@ def _desired(scene: Scene) -> Obj:
     return {"type": "External", "external": {"metric": metric, "target": {"type": "AverageValue", "averageValue": "1"}}}
 
 
-def _own_metric(scene: Scene) -> Obj:
-    """Of policy HPA: what Kubernetes measures, or requests a second of a pod."""
+def _own_metrics(scene: Scene) -> list[Obj]:
+    """Of policy HPA: what Kubernetes measures, or requests a second of a pod. Of several the HPA takes the most."""
     wanted = scene.service.spec.scaling.hpa
-    metric = "CPU" if wanted is None else str(wanted.metric)
-    target = (None if wanted is None else wanted.target) or _CPU
-    if metric == "RequestsPerSecond":
+    found: list[Obj] = []
+    if wanted is not None and wanted.metric == "RequestsPerSecond":
         if scene.plain:
             scene.note(
                 "spec.scaling.hpa.metric",
                 "RequestsPerSecond is the metric requests_per_second of pods; something must serve it to the HPA: "
                 "Plimsoll's controller, or an adapter",
             )
-        value = {"type": "AverageValue", "averageValue": target}
-        return {"type": "Pods", "pods": {"metric": {"name": "requests_per_second"}, "target": value}}
-    if metric == "Memory" and scene.service.memory_request_bytes is None:
-        scene.note("spec.scaling.hpa.metric", "Memory is a share of resources.requests.memory, which is not written")
+        value = {"type": "AverageValue", "averageValue": wanted.target}
+        found.append({"type": "Pods", "pods": {"metric": {"name": "requests_per_second"}, "target": value}})
+    else:
+        found.append(_resource("cpu", (None if wanted is None else wanted.target) or _CPU))
+    if wanted is not None and wanted.memory_target is not None:
+        if scene.service.memory_request_bytes is None:
+            scene.note("spec.scaling.hpa.memoryTarget", "is a share of resources.requests.memory, which is not written")
+        found.append(_resource("memory", wanted.memory_target))
+    return found
+
+
+def _resource(name: str, target: str) -> Obj:
     share = {"type": "Utilization", "averageUtilization": int(target.removesuffix("%"))}
-    return {"type": "Resource", "resource": {"name": metric.lower(), "target": share}}
+    return {"type": "Resource", "resource": {"name": name, "target": share}}
 
 
 def behavior(scene: Scene) -> Obj | None:

@@ -59,6 +59,18 @@ def ports(incomplete: str) -> list[str]:
     return [str(instance.port) for instance in running() if str(instance.port).startswith(incomplete)]
 
 
+def contexts(incomplete: str) -> list[str]:
+    """Of the kubeconfig; none where there is no such file, or no client for it."""
+    from plimsoll.core.errors import PlimsollError
+
+    try:
+        from plimsoll.app.cluster import context_names
+
+        return [name for name in context_names() if name.startswith(incomplete)]
+    except (PlimsollError, ImportError):
+        return []
+
+
 def completion(
     shell: Annotated[
         str, typer.Argument(help=f"One of {', '.join(SHELLS)}.", metavar="SHELL", autocompletion=lambda: list(SHELLS))

@@ -11,7 +11,7 @@ _CHANGE = ("create", "delete", "patch", "update")
 
 
 def roles(values: Values) -> list[Obj]:
-    look = _rule(READ, "modelservices", "modelservices/status")
+    look = _rule(READ, "modelservices", "modelservices/status", "revisions")
     # `patch` alone would not do: kubectl scale updates, autoscalers patch.
     scale = _rule(("get", "patch", "update"), "modelservices/scale")
     deploy = _rule(_CHANGE, "modelservices")

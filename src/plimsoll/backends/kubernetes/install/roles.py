@@ -41,6 +41,8 @@ class Rule(NamedTuple):
 OPERATOR_RULES = (
     Rule("plimsoll.dev", ("modelservices",), (*READ, "patch"), "watched; the finalizer is a patch"),
     Rule("plimsoll.dev", ("modelservices/status", "platforms/status", "tenants/status"), ("get", "patch"), "state"),
+    Rule("plimsoll.dev", ("revisions",), APPLY, "what each revision was made of"),
+    Rule("plimsoll.dev", ("revisions/status",), ("get", "patch"), "how each revision does"),
     Rule("plimsoll.dev", ("modelservices/finalizers",), ("update",), "owner references that block deletion"),
     Rule("plimsoll.dev", ("platforms", "tenants"), READ, "classes, prices and routes shape what is rendered"),
     Rule("", ("configmaps", "serviceaccounts", "services"), APPLY, "a service's own objects"),

@@ -153,6 +153,7 @@ class Snapshot:
     services: tuple[ServiceView, ...] = ()
     tenants: tuple[TenantView, ...] = ()
     limits: LimitsView = field(default_factory=LimitsView)
+    host_template: str = ""  # on a cluster, of a service's host: `{name}.{namespace}.infer.example.com`
 
 
 @dataclass(frozen=True, slots=True)

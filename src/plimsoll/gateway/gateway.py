@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +49,7 @@ class Gateway:
         self._version = 0
         self.watched = WatchedReplicas() if settings.watched else None
         self._snapshot: Snapshot | None = None
+        self.troubles: Callable[[], Iterable[str]] = tuple  # what else is amiss, a line each
         self._replica_tls = ReplicaTls(settings.replica_tls) if settings.replica_tls is not None else None
         self.door.replica_tls = self._replica_tls
         self._stream = ControlStream(
@@ -154,7 +155,7 @@ class Gateway:
         assert self.watched is not None
         self.watched.put(name, endpoints)
         if self.watched.synced:
-            self.door.take_replicas(name, endpoints)
+            self.door.take_replicas(name, self.watched.of(name))
 
     def replicas_known(self) -> None:
         """Every service's replicas have been told once: from now on they alone count."""
@@ -165,7 +166,8 @@ class Gateway:
                 self.door.take(self.watched.applied_to(self._snapshot))
 
     def report(self) -> GatewayReport:
-        return GatewayReport(self._settings.name, self._version, self.door.reports(), self.door.notes(), monotonic())
+        notes = (*self.door.notes(), *self.troubles())
+        return GatewayReport(self._settings.name, self._version, self.door.reports(), notes, monotonic())
 
     def _take(self, snapshot: Snapshot) -> None:
         if snapshot.version:  # 0: a controller that has just begun and knows nothing yet; what we know stays

@@ -221,7 +221,7 @@ def test_with_late_eyes_and_a_busy_scaler_never_fewer_serve_than_had_been_wanted
         toy.settle()
         least = max(count for at, count in served if at <= max(0.0, toy.now - 2 * late_s - 1.25))
         assert toy.serving >= least, (step, toy.counts, toy.target)
-        served.append((toy.now, min(toy.serving, desired)))
+        served.append((toy.now, min(toy.serving, toy.counts[toy.target])))
     assert toy.target == wanted
     assert {name: count for name, count in toy.counts.items() if count} == {wanted: desired}
 

@@ -14,12 +14,12 @@ MOST_PRIORITY = 1_000_000
 Policy = Literal["Budget", "HPA", "KPA", "Fixed", "Schedule"]
 Writer = Literal["Controller", "HPA", "KEDA"]
 
-# What each writer can carry out. Kubernetes' HPA computes for itself, so it writes only what it decides; KEDA asks
-# (an external scaler) or follows a cron of its own. More pairs can be allowed later, none taken away.
+# What each writer can carry out. Kubernetes' HPA computes for itself (policy HPA), or reads our count as a metric; KEDA
+# asks for it (an external scaler). A fixed count needs neither. More pairs can be allowed later, none taken away.
 PAIRS: dict[str, tuple[str, ...]] = {
     "Controller": ("Budget", "HPA", "KPA", "Fixed", "Schedule"),
-    "HPA": ("HPA",),
-    "KEDA": ("Budget", "Schedule"),
+    "HPA": ("Budget", "HPA", "KPA", "Schedule"),
+    "KEDA": ("Budget", "KPA", "Schedule"),
 }
 
 
@@ -181,7 +181,8 @@ class Scaling(Part):
     def _writer_fits_policy(cls, writer: str, info: ValidationInfo) -> str:
         policy = info.data.get("policy")
         if policy is not None and policy not in PAIRS[writer]:
-            fit = " or ".join(PAIRS[writer])
+            *others, last = PAIRS[writer]
+            fit = f"{', '.join(others)} or {last}"
             raise ValueError(f"{writer} can't write what policy {policy} decides; expected Controller, or policy {fit}")
         return writer
 

@@ -142,7 +142,9 @@ def test_the_policy_as_it_is_named_elsewhere(scaling: str, expected: str) -> Non
     assert policy_text(scaled(scaling)) == expected
 
 
-@pytest.mark.parametrize("pair", ["HPA, writer: HPA", "Budget, writer: KEDA", "KPA, writer: Controller"])
+@pytest.mark.parametrize(
+    "pair", ["HPA, writer: HPA", "Budget, writer: HPA", "Budget, writer: KEDA", "KPA, writer: Controller"]
+)
 def test_a_writer_is_a_clusters(pair: str) -> None:
     told = [line.partition(":")[0] for line in not_honoured(scaled(f"policy: {pair}"))]
     assert told == ([] if "Controller" in pair else ["spec.scaling.writer"])
@@ -154,13 +156,13 @@ def test_a_writer_is_a_clusters(pair: str) -> None:
         ("policy: budget", "policy: 'budget' is not one of Budget, HPA, KPA, Fixed or Schedule; did you mean Budget?"),
         ("policy: KEDA", "policy: 'KEDA' is not one of Budget, HPA, KPA, Fixed or Schedule"),
         (
-            "policy: Budget, writer: HPA",
-            "writer: HPA can't write what policy Budget decides; expected Controller, or policy HPA",
+            "policy: Fixed, writer: HPA",
+            "writer: HPA can't write what policy Fixed decides; expected Controller, or policy Budget, HPA, KPA or "
+            "Schedule",
         ),
-        ("writer: HPA", "writer: HPA can't write what policy Budget decides; expected Controller, or policy HPA"),
         (
             "policy: HPA, writer: KEDA",
-            "writer: KEDA can't write what policy HPA decides; expected Controller, or policy Budget or Schedule",
+            "writer: KEDA can't write what policy HPA decides; expected Controller, or policy Budget, KPA or Schedule",
         ),
         (
             "policy: HPA, minReplicas: 0",

@@ -6,6 +6,8 @@ The service comes from a mounted file, the model from a mounted folder, the rest
     PLIMSOLL_MODEL_PATH         the model, or the folder that it lies in (/model)
     PLIMSOLL_REVISION           the revision's name; POD_NAME: the replica's
     POD_IP                      the address to listen on; without it every one of the pod's
+    PLIMSOLL_REPLICA_TLS        folder of tls.crt, tls.key and ca.crt: the serving port speaks TLS with whoever shows a
+                                certificate of that CA, and trusts the one named PLIMSOLL_GATEWAY_NAME
     PLIMSOLL_TERMINATION_LOG    where the last error is left for the kubelet (/dev/termination-log)
 
 On the metrics port are health, metrics and its state (`server.status_port`), on the other the model. Exit status:
@@ -21,7 +23,16 @@ from typing import Any
 
 from plimsoll.app.pod_model import find_model
 from plimsoll.app.replica_args import settings_values
-from plimsoll.backends.kubernetes.names import CONFIG_DIR, METRICS_PORT, MODEL_DIR, SERVICE_FILE, SERVING_PORT
+from plimsoll.backends.kubernetes.names import (
+    CONFIG_DIR,
+    GATEWAY_NAME,
+    GATEWAY_NAME_VARIABLE,
+    METRICS_PORT,
+    MODEL_DIR,
+    REPLICA_TLS_VARIABLE,
+    SERVICE_FILE,
+    SERVING_PORT,
+)
 from plimsoll.backends.local.child import finish, thread_environment
 from plimsoll.core.errors import PlimsollError, UserError
 from plimsoll.spec import ModelService
@@ -69,6 +80,11 @@ def pod_settings(environment: Mapping[str, str]) -> dict[str, Any]:
     # Every request ends by its deadline, and no deadline is later than the service's timeout.
     values["drain_s"] = service.timeout_s + _ANSWERING_S
     values["source"]["origin"] = ""
+    folder = environment.get(REPLICA_TLS_VARIABLE, "")
+    if folder:
+        cert, key, authority = (os.path.join(folder, name) for name in ("tls.crt", "tls.key", "ca.crt"))
+        values["http"] = {"tls": {"cert_file": cert, "key_file": key, "client_ca_file": authority}}
+        values["trusted_peers"] = [f"DNS:{environment.get(GATEWAY_NAME_VARIABLE) or GATEWAY_NAME}"]
     return values
 
 

@@ -40,7 +40,7 @@ class Context:
 
     __slots__ = (
         "alone", "body_bytes", "codec", "decoded", "exchange", "gone", "left_s", "priority", "request", "request_id",
-        "tenant", "weight",
+        "tenant", "trusted", "weight",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, codec: Codec) -> None:
@@ -56,6 +56,7 @@ class Context:
         self.decoded: Decoded | None = None
         self.request: Request | None = None
         self.gone = False
+        self.trusted = False
 
     def read_head(self, *, trusted: bool) -> None:
         """Raises Invalid. Tenant, priority and retry marks are a trusted hop's to set; others' are not even read."""
@@ -129,7 +130,7 @@ class Intake:
         path = exchange.path
         codec = self._codecs.get(path)
         try:
-            if codec is None and self._settings.trusted and not path.startswith(("/v1", "/v2", "/metrics")):
+            if codec is None and self._trusts(exchange) and not path.startswith(("/v1", "/v2", "/metrics")):
                 codec = self._plain  # our gateway knows the service's routes of today; a replica, those of its start
             if codec is None:
                 self._page(exchange)
@@ -164,7 +165,8 @@ class Intake:
     def _infer(self, exchange: Exchange, codec: Codec) -> None:
         settings, info = self._settings, self._info
         context = exchange.context = Context(exchange, codec)
-        context.read_head(trusted=settings.trusted)
+        context.trusted = self._trusts(exchange)
+        context.read_head(trusted=context.trusted)
         if not context.request_id:
             context.request_id = new_request_id(self._getrandbits)
         if info is None:
@@ -217,11 +219,18 @@ class Intake:
                 return
         engine.submit(request)
 
+    def _trusts(self, exchange: Exchange) -> bool:
+        """Is it one of our own gateways?"""
+        settings = self._settings
+        if settings.trusted or not settings.trusted_peers:
+            return settings.trusted
+        return any(name in settings.trusted_peers for name in exchange.peer_subjects())
+
     def _time_for(self, context: Context) -> float:
         """Seconds from its arrival to its deadline."""
         left_s, timeout_s = context.left_s, self._settings.timeout_s
         # Our own gateway has applied the service's timeout, and may have held the request before it was sent on.
-        return left_s if left_s is not None and (self._settings.trusted or left_s < timeout_s) else timeout_s
+        return left_s if left_s is not None and (context.trusted or left_s < timeout_s) else timeout_s
 
     def check(self, now: float) -> None:
         """The host's timer calls this often: answers what expired before the codec process came to it."""

@@ -29,6 +29,7 @@ class ReplicaSettings:
     trusted: bool = (
         True  # is the peer our own gateway (a Unix socket)? Only then are tenant, priority and retry marks read
     )
+    trusted_peers: tuple[str, ...] = ()  # names in a client's verified certificate (`DNS:…`) that make it trusted, too
     bulk_bytes: int = (
         128 * 1024
     )  # larger bodies are decoded in the codec process: 128 KiB of numbers hold the lock 0.9 ms

@@ -60,6 +60,15 @@ IMAGE_VARIABLE = "PLIMSOLL_IMAGE"  # the operator's: of replicas without an imag
 CERTIFICATES_VARIABLE = "PLIMSOLL_CERTIFICATES"  # a folder with ca.crt, and for the controller tls.crt and tls.key
 TOKEN_VARIABLE = "PLIMSOLL_TOKEN_FILE"  # the gateway's projected token, audience CONTROLLER
 TLS_VARIABLE = "PLIMSOLL_TLS"  # the gateway's: a folder with tls.crt and tls.key, empty where the door is plain
+CONTROL_VARIABLE = "PLIMSOLL_CONTROL"  # the gateway's: `tls:HOST:PORT` of controllers, where that isn't CONTROLLER's
+CLIENT_CA_VARIABLE = "PLIMSOLL_CLIENT_CA"  # the gateway's: a file that says who may sign tenants' certificates
+AUDIT_VARIABLE = "PLIMSOLL_AUDIT"  # the gateway's: a folder for its audit log
+# Of gateways and replicas, with replicaTls: a folder with tls.crt and tls.key to show, ca.crt to verify the other by. A
+# gateway's certificate names GATEWAY_NAME, a replica's its Service: NAME.NAMESPACE.svc.
+REPLICA_TLS_VARIABLE = "PLIMSOLL_REPLICA_TLS"
+GATEWAY_NAME_VARIABLE = "PLIMSOLL_GATEWAY_NAME"  # the replica's: where the gateways are not in SYSTEM_NAMESPACE
+GATEWAY_NAME = f"{GATEWAY}.{SYSTEM_NAMESPACE}.svc"
+REPLICA_TLS_DIR = "/var/run/plimsoll/replica-tls"
 CERTIFICATES_DIR = "/var/run/plimsoll/certificates"
 TOKEN_FILE = "/var/run/plimsoll/token/token"
 TLS_DIR = "/var/run/plimsoll/tls"

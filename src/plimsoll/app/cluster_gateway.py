@@ -1,0 +1,149 @@
+"""The entry point of a gateway in a pod: `python -m plimsoll.app.cluster_gateway`.
+
+What services there are, it hears from the controllers; where their replicas are, it sees for itself in EndpointSlices.
+From the environment (`backends.kubernetes.names` has the variables): POD_NAME, POD_NAMESPACE, POD_IP and
+
+    PLIMSOLL_CERTIFICATES    folder of ca.crt: who signs the controllers' certificates
+    PLIMSOLL_TOKEN_FILE      our own token for them
+    PLIMSOLL_CONTROL         their address, where it is not the Service's
+    PLIMSOLL_TLS             folder of tls.crt and tls.key: HTTPS on 8443 from the moment they are there
+    PLIMSOLL_CLIENT_CA       who may sign tenants' certificates: a client may show one
+    PLIMSOLL_REPLICA_TLS     folder of tls.crt, tls.key and ca.crt for replicas that speak TLS
+    PLIMSOLL_AUDIT           folder for the audit log
+    PLIMSOLL_DRAIN_LINGER    seconds between not being ready and closing (5)
+    PLIMSOLL_DRAIN           seconds that requests under way have then (60)
+
+Exit status: 0 after SIGTERM and draining, 2 for an environment that can't be used, 3 where a port was taken.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from plimsoll.app.child_host import on_signals, run_loop
+from plimsoll.app.pod_replica import EXIT_MISUSED, leave_word, pod_address
+from plimsoll.backends.kubernetes.names import (
+    AUDIT_VARIABLE,
+    CERTIFICATES_DIR,
+    CERTIFICATES_VARIABLE,
+    CLIENT_CA_VARIABLE,
+    CONTROL_PORT,
+    CONTROL_VARIABLE,
+    CONTROLLER,
+    METRICS_PORT,
+    REPLICA_TLS_VARIABLE,
+    SERVING_PORT,
+    SERVING_TLS_PORT,
+    SYSTEM_NAMESPACE,
+    TLS_VARIABLE,
+    TOKEN_FILE,
+    TOKEN_VARIABLE,
+)
+from plimsoll.backends.local.child import EXIT_FAILED, finish
+from plimsoll.core.errors import HostError, PlimsollError, UserError
+from plimsoll.gateway import Gateway, GatewaySettings
+from plimsoll.telemetry.logs import configure
+from plimsoll.wire.http1 import ClientTlsSettings, TlsSettings
+
+
+def main() -> None:
+    environment = os.environ
+    configure("json", stream=sys.stdout, always={"gateway": _name(environment)})
+    try:
+        finish(run_loop(_run(environment)))
+    except PlimsollError as error:
+        print(f"plimsoll: {error}", file=sys.stderr)  # noqa: T201 - the last word
+        leave_word(environment, str(error))
+        finish(EXIT_FAILED if isinstance(error, HostError) else EXIT_MISUSED)
+
+
+def gateway_settings(environment: Mapping[str, str]) -> GatewaySettings:
+    """Raises UserError, naming the variable."""
+    tls_dir, replica_dir = environment.get(TLS_VARIABLE, ""), environment.get(REPLICA_TLS_VARIABLE, "")
+    namespace = environment.get("POD_NAMESPACE") or SYSTEM_NAMESPACE
+    audit = environment.get(AUDIT_VARIABLE, "")
+    return GatewaySettings(
+        name=_name(environment),
+        listen=(pod_address(environment, SERVING_PORT),),
+        control=environment.get(CONTROL_VARIABLE) or f"tls:{CONTROLLER}.{namespace}.svc:{CONTROL_PORT}",
+        metrics=pod_address(environment, METRICS_PORT),
+        metrics_on_door=False,
+        drain_linger_s=_seconds(environment, "PLIMSOLL_DRAIN_LINGER", 5.0),
+        drain_s=_seconds(environment, "PLIMSOLL_DRAIN", 60.0),
+        audit=os.path.join(audit, f"{_name(environment)}.jsonl") if audit else None,
+        control_ca=os.path.join(environment.get(CERTIFICATES_VARIABLE) or CERTIFICATES_DIR, "ca.crt"),
+        control_token=environment.get(TOKEN_VARIABLE) or TOKEN_FILE,
+        watched=True,
+        tls_listen=(pod_address(environment, SERVING_TLS_PORT),) if tls_dir else (),
+        tls=_door_tls(tls_dir, environment.get(CLIENT_CA_VARIABLE, "")) if tls_dir else None,
+        replica_tls=replica_tls(replica_dir) if replica_dir else None,
+    )
+
+
+def _door_tls(folder: str, client_ca: str) -> TlsSettings:
+    """The Secret's own ca.crt says who signed the door's certificate, never who may sign a client's."""
+    cert, key = os.path.join(folder, "tls.crt"), os.path.join(folder, "tls.key")
+    return TlsSettings(cert, key, client_ca or None, require_client_cert=False)
+
+
+def replica_tls(folder: str) -> ClientTlsSettings:
+    authority, cert, key = (os.path.join(folder, name) for name in ("ca.crt", "tls.crt", "tls.key"))
+    return ClientTlsSettings(authority, cert, key)
+
+
+def _name(environment: Mapping[str, str]) -> str:
+    return environment.get("POD_NAME") or socket.gethostname()
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name, "")
+    try:
+        seconds = float(text) if text else default
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise UserError(f"{name}={text} is no number of seconds; expected such as 5")
+    return seconds
+
+
+async def _run(environment: Mapping[str, str]) -> int:
+    api, watch_slices = _cluster()
+    stop = asyncio.Event()
+    on_signals(stop.set)
+    gateway = Gateway(gateway_settings(environment))
+    slices = watch_slices(gateway.replicas)
+    gateway.troubles = lambda: (slices.problem,) if slices.problem else ()
+    tasks = [asyncio.create_task(slices.run()), asyncio.create_task(_tell_when_known(slices.synced, gateway))]
+    try:
+        await gateway.start()
+        await stop.wait()
+        await gateway.drain()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await api.close()
+    return 0
+
+
+async def _tell_when_known(synced: asyncio.Event, gateway: Gateway) -> None:
+    await synced.wait()
+    gateway.replicas_known()
+
+
+def _cluster() -> tuple[Any, Callable[[Any], Any]]:
+    """The API server, and what makes a watch of it. Raises HostError; UserError without the extra."""
+    try:
+        from plimsoll.backends.kubernetes.api import Api
+        from plimsoll.backends.kubernetes.endpoints import SliceWatch
+    except ImportError as error:
+        raise UserError(f"{error.name} is missing; install it with: pip install 'plimsoll-serve[k8s]'") from None
+    api = Api.connect()
+    return api, lambda tell: SliceWatch(api, tell)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ import typer
 
 from plimsoll import __version__
 from plimsoll.cli import (
+    adopt,
     audit,
     by_hand,
     completion,
@@ -102,6 +103,13 @@ _COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
             "plimsoll install > plimsoll.yaml",
             "plimsoll install --context prod --values values.yaml --dry-run | kubectl diff -f -",
             "plimsoll install --context prod",
+        ),
+    ),
+    "adopt": (
+        adopt.adopt,
+        (
+            "plimsoll adopt deployment/mood hpa/mood --context prod > mood.yaml",
+            "plimsoll adopt --file deployment.yaml --file hpa.yaml --app app.py --to mood",
         ),
     ),
     "upgrade": (install.upgrade, ("plimsoll upgrade --context prod --dry-run",)),

@@ -1,0 +1,112 @@
+"""What a ModelService asks for, understood once a generation: its revision, its resolved defaults, where it is reached;
+or what is wrong with it. Pure; a few milliseconds a service, so its result is kept and the rendered objects are not.
+"""
+
+from dataclasses import dataclass, field
+
+from plimsoll.backends.kubernetes.conditions import Reason
+from plimsoll.backends.kubernetes.names import GATEWAY
+from plimsoll.backends.kubernetes.objects import Obj
+from plimsoll.backends.kubernetes.operator.seen import ServiceObject
+from plimsoll.backends.kubernetes.options import ClusterOptions
+from plimsoll.backends.kubernetes.render import RevisionPlan, revision_of
+from plimsoll.backends.kubernetes.render.model import ModelNotPacked
+from plimsoll.core.errors import PlimsollError, SpecErrors, UserError
+from plimsoll.spec import ModelService, Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """`revision` is None where `problem` is not. `first`: the count of a service's first revision. Budgets are as
+    written: `100ms`."""
+
+    generation: int
+    problem: Problem | None = None
+    revision: str | None = None
+    digest: str = ""
+    first: int = 0
+    url: str = ""
+    model_digest: str = ""
+    workload: str = "Deployment"
+    p99_s: float | None = None
+    p95_s: float | None = None
+    p50_s: float | None = None
+    error_rate: float | None = None
+    budget: str = ""
+    resolved: Obj = field(default_factory=dict)
+
+
+def understood(
+    service: ServiceObject, platform: Platform | None, options: ClusterOptions
+) -> tuple[Wish, RevisionPlan | None]:
+    """The wish, and the revision's objects while they are at hand."""
+    try:
+        parsed = ModelService.parse(service.body)
+    except SpecErrors as error:
+        return _wrong(service, Reason.INVALID_SPEC, spec_words(error)), None
+    try:
+        plan = revision_of(parsed, platform, options)
+    except ModelNotPacked as error:
+        return _wrong(service, Reason.MODEL_NOT_PACKED, str(error)), None
+    except (UserError, SpecErrors) as error:
+        return _wrong(service, Reason.INVALID_SPEC, spec_words(error)), None
+    latency, written = parsed.spec.budget.latency, parsed.spec.budget.error_rate
+    return (
+        Wish(
+            generation=service.generation,
+            revision=plan.name,
+            digest=plan.digest,
+            first=first_count(parsed),
+            url=url_of(parsed, platform, options),
+            model_digest=parsed.spec.model.digest or "",
+            workload=parsed.spec.workload,
+            p99_s=parsed.p99_s,
+            p95_s=parsed.p95_s,
+            p50_s=parsed.p50_s,
+            error_rate=parsed.error_rate,
+            budget=latency.p99 or latency.p95 or latency.p50 or written or "",
+            resolved=resolved(parsed),
+        ),
+        plan,
+    )
+
+
+def first_count(service: ModelService) -> int:
+    """An HPA never goes below 1, and sleeps while the count is 0."""
+    wanted = service.wanted_replicas
+    return max(1, wanted) if service.spec.scaling.policy == "HPA" and service.spec.replicas is None else wanted
+
+
+def resolved(service: ModelService) -> Obj:
+    """The spec with every default filled in, those that follow from other keys too."""
+    found: Obj = service.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    found["timeout"] = service.spec.timeout or f"{service.timeout_s:g}s"
+    found["model"]["format"] = service.model_format
+    found["scaling"]["maxReplicas"] = service.max_replicas
+    return found
+
+
+def url_of(service: ModelService, platform: Platform | None, options: ClusterOptions) -> str:
+    """Its own host, where the platform names hosts; else the gateway's address within the cluster."""
+    name, namespace = service.name, service.metadata.namespace or "default"
+    host = None if platform is None else platform.host_of(name, namespace)
+    if host is None or platform is None:
+        return f"http://{GATEWAY}.{options.system_namespace}.svc/v2/models/{name}"
+    gateway = platform.spec.gateway
+    secure = gateway.tls is not None or any("https" in (one.section_name or "") for one in gateway.parent_refs)
+    return f"{'https' if secure else 'http'}://{host}"
+
+
+def spec_words(error: PlimsollError) -> str:
+    """Each problem once, on one line."""
+    return "; ".join(dict.fromkeys(str(error).splitlines()))
+
+
+def _wrong(service: ServiceObject, reason: Reason, message: str) -> Wish:
+    return Wish(service.generation, Problem(reason, message))

@@ -54,7 +54,12 @@ def model_parts(scene: Scene) -> ModelParts:
 
 def _cache_folder(scene: Scene) -> str:
     cache = None if scene.platform is None else scene.platform.spec.model_cache
-    return cache.folder if cache is not None and cache.type == "HostPath" and not scene.plain else ""
+    if cache is None or cache.type != "HostPath":
+        return ""
+    if scene.plain:
+        scene.note("Platform spec.modelCache", "what fills the nodes' folders comes with plimsoll install")
+        return ""
+    return cache.folder
 
 
 def _with_claim(scene: Scene, found: ModelMount) -> ModelParts:

@@ -45,13 +45,19 @@ def pod(scene: Scene, revision: str) -> Pod:
     model, found = model_parts(scene), devices(scene, revision)
     _say_requirements(scene)
     made = {"metadata": _metadata(scene, revision), "spec": _spec(scene, revision, model, found)}
+    before = violations(made["spec"])
+    for line in before:  # a folder of the node is all there can be
+        scene.note(
+            "Platform spec.modelCache", f"its namespaces can't enforce the restricted Pod Security level: {line}"
+        )
     written = scene.service.spec.pod_template
     if written is not None:
         made = merged(made, {"metadata": written.metadata.model_dump(), "spec": written.spec})
         # What selects the pods, and what tools find them by, is no template's to change.
         made["metadata"]["labels"] |= _labels(scene, revision)
-    for line in violations(made["spec"]):
-        scene.note("spec.podTemplate" if written is not None else "Platform", f"not `restricted`: {line}")
+        for line in violations(made["spec"]):
+            if line not in before:
+                scene.note("spec.podTemplate", f"does not pass the restricted Pod Security level: {line}")
     return Pod(made, () if found is None else found.objects)
 
 

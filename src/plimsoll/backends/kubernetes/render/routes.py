@@ -17,6 +17,7 @@ from plimsoll.spec.platform import PlatformGateway
 
 GATEWAY_API = "gateway.networking.k8s.io"
 ROUTE_API = f"{GATEWAY_API}/v1"
+_NGINX_S = 60  # its proxy_read_timeout; other controllers leave the annotation alone
 GRANT_API = f"{GATEWAY_API}/v1beta1"
 
 
@@ -117,6 +118,8 @@ def _ingress(scene: Scene, gateway: PlatformGateway) -> Obj:
     name = scene.name if scene.plain else f"{scene.namespace or 'default'}.{scene.name}"
     by_host = {own: ["/"]} | {host: paths for host, paths in _by_host(scene).items() if host != own}
     annotations: dict[str, Any] = {}
+    if _longest_s(scene) > _NGINX_S:
+        annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"] = str(_longest_s(scene))
     tls: list[Obj] = []
     if gateway.tls is not None:
         secret = gateway.tls.secret_name or f"{name}-tls"

@@ -184,7 +184,11 @@ class SnapshotServer:
 
     async def _receive(self, reader: asyncio.StreamReader, names: set[str], silent_s: float | None) -> None:
         decoder = msgspec.json.Decoder(GatewayReport)
-        while line := await asyncio.wait_for(reader.readline(), silent_s):
+        while True:
+            async with asyncio.timeout(silent_s):  # wait_for of 3.11 loses a cancel that comes with a line
+                line = await reader.readline()
+            if not line:
+                return
             report = decoder.decode(line)
             names.add(report.gateway)
             self.reports.take(report)

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
@@ -99,12 +100,15 @@ class ControlStream:
                 continue
             assert isinstance(place, TlsAddress)
             try:
-                infos = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+                infos = await self._look(place.host, place.port)
             except OSError as error:
                 LOG.warning("%s can't be looked up: %s", place.host, error)
                 return [*found, *(address for address in self._lines if address not in found)]
             found += sorted({format_address(TlsAddress(str(info[4][0]), place.port, place.name)) for info in infos})
         return found
+
+    async def _look(self, host: str, port: int) -> list[tuple[Any, ...]]:
+        return list(await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM))
 
     # --- what lines say ---------------------------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plimsoll.cli import completion
+from plimsoll.cli import cluster, completion
+from plimsoll.cli.cluster import Context, Namespace
 from plimsoll.cli.console import out
 from plimsoll.cli.services import POLL_S, AsJson, Name, NoWait, Port, Timeout, client_of, seconds
 
@@ -32,6 +33,8 @@ def scale(
     no_wait: NoWait = False,
     timeout: Timeout = "2m",
     as_json: AsJson = False,
+    context: Context = None,
+    namespace: Namespace = None,
 ) -> None:
     """Set the number of replicas by hand.
 
@@ -43,8 +46,15 @@ def scale(
         raise UserError(f"scale {name} auto --for {for_}: a policy needs no end; leave --for out")
     if replicas != "auto" and not replicas.isdecimal():
         raise UserError(f"scale {name} {replicas}: write a number of replicas, or auto")
-    client = client_of(port)
     wanted = None if replicas == "auto" else int(replicas)
+    if cluster.meant(context, namespace):
+        if for_ is not None:
+            raise UserError(
+                f"scale {name} --for {for_}: a cluster keeps a count until `scale {name} auto`; leave --for out"
+            )
+        cluster.scale(name, wanted, context, namespace, as_json=as_json)
+        return
+    client = client_of(port)
     client.scale(name, wanted, None if for_ is None else seconds(for_, "--for"))
     status = client.service(name)
     until = time.monotonic() + seconds(timeout)
@@ -97,11 +107,16 @@ def delete(
     ],
     port: Port = None,
     no_wait: NoWait = False,
+    context: Context = None,
+    namespace: Namespace = None,
 ) -> None:
     """Stop serving; requests in flight are answered first.
 
     Files stay as they are. `tenant/NAME` deletes a tenant: its keys open nothing any more.
     """
+    if cluster.meant(context, namespace):
+        cluster.delete(names, context, namespace, wait=not no_wait)
+        return
     client = client_of(port)
     services = [name for name in names if not name.startswith(("tenant/", "platform/"))]
     for name in services:

@@ -12,8 +12,27 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "zsh", "fish", "powershell")
 
 
-def service_names(incomplete: str) -> list[str]:
-    """The running services that begin so."""
+def service_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The running services that begin so; those of a cluster where the command line is about one."""
+    if ctx.params.get("context") or ctx.params.get("namespace"):
+        return _in_cluster(ctx.params.get("context"), ctx.params.get("namespace"), incomplete)
+    return local_names(incomplete)
+
+
+def _in_cluster(context: str | None, namespace: str | None, incomplete: str) -> list[str]:
+    """None, quietly, where it can't be asked."""
+    from plimsoll.core.errors import PlimsollError
+
+    try:
+        from plimsoll.app.cluster import on_cluster
+        from plimsoll.app.cluster_services import names
+
+        return [name for name in on_cluster(context, namespace, names) if name.startswith(incomplete)]
+    except (PlimsollError, ImportError):
+        return []
+
+
+def local_names(incomplete: str) -> list[str]:
     return _names(incomplete, lambda client: [one["name"] for one in client.services()])
 
 
@@ -26,8 +45,8 @@ def tenant_names(incomplete: str) -> list[str]:
     return _names(incomplete, lambda client: [one["name"] for one in client.tenants()["tenants"]])
 
 
-def deletable_names(incomplete: str) -> list[str]:
-    return sorted({*service_names(incomplete), *(f"tenant/{name}" for name in _tenants_after(incomplete))})
+def deletable_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    return sorted({*service_names(ctx, incomplete), *(f"tenant/{name}" for name in _tenants_after(incomplete))})
 
 
 def _tenants_after(incomplete: str) -> list[str]:

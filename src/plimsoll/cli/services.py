@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plimsoll.cli import completion
+from plimsoll.cli import cluster, completion
+from plimsoll.cli.cluster import Context, Everywhere, Namespace
 from plimsoll.cli.console import Console, err, out
 
 if TYPE_CHECKING:
@@ -51,12 +52,20 @@ def apply(
     no_wait: NoWait = False,
     timeout: Timeout = "2m",
     as_json: AsJson = False,
+    context: Context = None,
+    namespace: Namespace = None,
+    force: Annotated[bool, typer.Option("--force", help="On a cluster: also what others own.")] = False,
 ) -> None:
     """Add services and tenants to what runs, or change them.
 
     Replicas are replaced one by one, and no request is dropped. Ends with 1 where a new revision failed: the last good
-    one then serves on.
+    one then serves on. With --context on a cluster, small models packed on the way.
     """
+    if cluster.meant(context, namespace):
+        cluster.apply(
+            paths, context, namespace, timeout_s=seconds(timeout), wait=not no_wait, force=force, as_json=as_json
+        )
+        return
     from pathlib import Path
 
     from plimsoll.app.sources import documents
@@ -171,11 +180,17 @@ def status(
     port: Port = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh each second.")] = False,
     as_json: AsJson = False,
+    context: Context = None,
+    namespace: Namespace = None,
+    everywhere: Everywhere = False,
 ) -> None:
     """What runs, how it keeps its budget, and what is wrong.
 
     Latencies and errors are those of the budget's window; `!` marks one over its budget.
     """
+    if cluster.meant(context, namespace, everywhere):
+        cluster.status(name, context, namespace, everywhere=everywhere, watch=watch, as_json=as_json)
+        return
     client = client_of(port)
 
     def statuses() -> list[dict[str, Any]]:
@@ -245,11 +260,16 @@ def logs(
         str | None, typer.Option(metavar="ID", help="One replica alone, by its id.", show_default=False)
     ] = None,
     as_json: AsJson = False,
+    context: Context = None,
+    namespace: Namespace = None,
 ) -> None:
     """What the replicas printed, also those that have ended.
 
     Plimsoll's own lines are JSON in the files, and plain here; `--json` gives them as they are.
     """
+    if cluster.meant(context, namespace):
+        cluster.logs(name, context, namespace, lines=lines, follow=follow, replica=replica, as_json=as_json)
+        return
     from plimsoll.cli.table import readable_log
     from plimsoll.telemetry.logs import parse
 
@@ -285,8 +305,14 @@ def events(
     port: Port = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new events as they come.")] = False,
     as_json: AsJson = False,
+    context: Context = None,
+    namespace: Namespace = None,
+    everywhere: Everywhere = False,
 ) -> None:
     """What happened: applied, ready, replaced, failed, scaled."""
+    if cluster.meant(context, namespace, everywhere):
+        cluster.events(name, context, namespace, everywhere=everywhere, follow=follow, as_json=as_json)
+        return
     client = client_of(port)
     console = out()
     if name is not None:

@@ -61,7 +61,7 @@ def cells(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     budget, latency = status.get("budget") or {}, status.get("latency") or {}
     row = [
         (str(status["name"]), "bold"),
-        (f"{status.get('revision_number') or '-'} {status.get('revision') or ''}".rstrip(), ""),
+        (revision(status), ""),
         (ready(status), ""),
         (rate(status.get("requests_per_s")), ""),
     ]
@@ -71,12 +71,20 @@ def cells(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         text, over = _against(milliseconds(seen), milliseconds(allowed), over)
         row.append((text, "red" if over else ""))
     errors, allowed = error_share(status.get("outcomes") or {}), budget.get("error_rate")
+    if errors is None:
+        errors = status.get("error_share")  # a cluster counts for itself
     over = errors is not None and allowed is not None and errors > allowed
     text, over = _against(share(errors), share(allowed), over)
     row.append((text, "red" if over else ""))
     phase = str(status.get("phase", ""))
     row.append((phase, _PHASE_STYLES.get(phase, "")))
     return row
+
+
+def revision(status: Mapping[str, Any]) -> str:
+    """`3 mood-7c9e41a`; on a cluster, where revisions have no number here, the name alone."""
+    number, name = status.get("revision_number"), str(status.get("revision") or "")
+    return name if number == "" and name else f"{number or '-'} {name}".rstrip()
 
 
 def counts(status: Mapping[str, Any]) -> str:

@@ -1,0 +1,182 @@
+"""The commands about what runs, where --context or --namespace says that it is a cluster's."""
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plimsoll.cli import completion
+from plimsoll.cli.console import Console, err, out
+
+if TYPE_CHECKING:
+    from plimsoll.app.cluster_services import Applied
+
+Context = Annotated[
+    str | None,
+    typer.Option(
+        "--context", metavar="NAME", help="On a cluster: a context of the kubeconfig.", show_default=False,
+        autocompletion=completion.contexts,
+    ),
+]  # fmt: skip
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", metavar="NAME", help="On a cluster: the namespace. [default: the context's]",
+                 show_default=False),
+]  # fmt: skip
+Everywhere = Annotated[bool, typer.Option("--all-namespaces", "-A", help="On a cluster: of all namespaces.")]
+
+
+def meant(context: str | None, namespace: str | None, everywhere: bool = False) -> bool:
+    """Whether a command is about a cluster."""
+    return context is not None or namespace is not None or everywhere
+
+
+def apply(
+    paths: list[str], context: str | None, namespace: str | None, *, timeout_s: float, wait: bool, force: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Ends with 1 where a service isn't ready in time."""
+    from plimsoll.app import cluster_services as work
+    from plimsoll.app.cluster import on_cluster
+
+    console = err() if as_json else out()
+
+    def told(one: "Applied") -> None:
+        where = f"{one.namespace}/" if one.namespace else ""
+        name = where + one.name if one.kind == "ModelService" else f"{one.kind.lower()}/{where}{one.name}"
+        console.line(f"  {name}   {one.change}")
+
+    def changed(one: "Applied", phase: str, message: str) -> None:
+        style = {"Failed": "red", "Ready": "green"}.get(phase, "")
+        console.line(f"  {one.namespace}/{one.name}   {console.paint(phase, style)}   {message}".rstrip())
+
+    async def run(reach: Any) -> tuple[list["Applied"], bool]:
+        applied = await work.apply(reach, paths, told, force=force)
+        return applied, not wait or await work.await_ready(reach, applied, timeout_s, changed)
+
+    applied, well = on_cluster(context, namespace, run)
+    if as_json:
+        keys = ("kind", "name", "namespace", "change", "failed", "url")
+        print(json.dumps({"applied": [{key: getattr(one, key) for key in keys} for one in applied]}))
+    if not well:
+        raise typer.Exit(1)
+
+
+def status(
+    name: str | None, context: str | None, namespace: str | None, *, everywhere: bool, watch: bool, as_json: bool
+) -> None:
+    from plimsoll.app import cluster_services as work
+    from plimsoll.app.cluster import on_cluster
+
+    def ask() -> list[dict[str, Any]]:
+        return on_cluster(context, namespace, lambda reach: work.statuses(reach, name, everywhere=everywhere))
+
+    if as_json:
+        print(json.dumps({"services": ask()}))
+        return
+    from rich.console import Console as RichConsole
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    from plimsoll.cli.table import render
+
+    tty = sys.stdout.isatty()
+    console = RichConsole(highlight=False, width=None if tty else 240)
+
+    def page() -> Group:
+        found = ask()
+        table = render(found, instances=name is not None, width=console.width, now=time.time())
+        urls = [Text(f"{one['name']}  {one['url']}", "dim") for one in found if one["url"]]
+        return Group(table if found else Text("no services; add one with: plimsoll apply FILE --context …"), *urls)
+
+    if not watch:
+        console.print(page())
+        return
+    with Live(page(), console=console, auto_refresh=False, screen=tty, transient=False) as live:
+        while True:
+            time.sleep(2.0)
+            live.update(page(), refresh=True)
+
+
+def logs(
+    name: str | None, context: str | None, namespace: str | None, *, lines: int, follow: bool, replica: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from plimsoll.app import cluster_services as work
+    from plimsoll.app.cluster import on_cluster
+    from plimsoll.cli.table import readable_log
+    from plimsoll.telemetry.logs import parse
+
+    console, printed = out(), [0]
+
+    def told(pod: str, line: str) -> None:
+        printed[0] += 1
+        if as_json:
+            record = parse(line)
+            print(
+                json.dumps({"replica": pod, **({"line": line} if record is None else {"record": record})}), flush=True
+            )
+            return
+        for part in readable_log([line]):
+            console.line(f"{console.paint(pod, 'cyan')} {part}")
+
+    found = on_cluster(
+        context,
+        namespace,
+        lambda reach: work.logs(reach, name, told, lines=lines, follow=follow, replica=replica),
+    )
+    if not printed[0] and not as_json:
+        err().line(f"{found} has printed nothing so far", "dim")
+
+
+def events(
+    name: str | None, context: str | None, namespace: str | None, *, everywhere: bool, follow: bool, as_json: bool
+) -> None:
+    from plimsoll.app import cluster_services as work
+    from plimsoll.app.cluster import on_cluster
+    from plimsoll.cli.services import print_event
+
+    console = out()
+
+    def told(event: dict[str, Any]) -> None:
+        if as_json:
+            print(json.dumps(event), flush=True)
+        else:
+            print_event(console, event, clock=True)
+
+    on_cluster(
+        context, namespace, lambda reach: work.events(reach, name, told, follow=follow, everywhere=everywhere)
+    )  # fmt: skip
+
+
+def scale(name: str, replicas: int | None, context: str | None, namespace: str | None, *, as_json: bool) -> None:
+    from plimsoll.app import cluster_services as work
+    from plimsoll.app.cluster import on_cluster
+
+    found = on_cluster(context, namespace, lambda reach: work.scale(reach, name, replicas))
+    if as_json:
+        print(json.dumps({"name": name, "replicas": (found.get("spec") or {}).get("replicas")}))
+        return
+    what = "its policy decides again" if replicas is None else f"held at {replicas}, until: plimsoll scale {name} auto"
+    out().line(f"  {name}   {what}")
+
+
+def delete(given: list[str], context: str | None, namespace: str | None, *, wait: bool) -> None:
+    from plimsoll.app import cluster_services as work
+    from plimsoll.app.cluster import on_cluster
+
+    console: Console = out()
+
+    async def run(reach: Any) -> None:
+        for name in given:
+            if "/" not in name:
+                await work.find(reach, name)  # all names are checked before any is deleted
+        ending = [(name, await work.delete(reach, name)) for name in given]
+        for name, service in ending:
+            gone = service is None or not wait or await work.await_gone(reach, service, 60.0)
+            console.line(f"  {name}   {'deleted' if gone else 'is still ending: requests in flight'}")
+
+    on_cluster(context, namespace, run)

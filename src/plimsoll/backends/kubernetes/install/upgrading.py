@@ -92,6 +92,10 @@ def _definition(wanted: Obj, before: Obj | None) -> tuple[list[str], list[str]]:
             if was == will:
                 lines.append(f"{name} {version}: descriptions or checks change")
             hard += [f"{name} {version}: {line}" for line in breaking_changes(old[version], new[version])]
+            # The server drops a key that it doesn't know without a word.
+            hard += [
+                f"{name} {version}: {key} would be dropped" for key in sorted(was - will) if key.startswith("spec.")
+            ]
     return lines, hard
 
 

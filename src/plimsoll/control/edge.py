@@ -136,9 +136,13 @@ class Edge:
 
     def _read(self, whole: Whole, key: str, ref: SecretRef) -> str:
         try:
-            return self._secrets(whole.directory, ref.name, ref.key).strip()
+            return self._secrets(self._where(whole, ref), ref.name, ref.key).strip()
         except LookupError as error:
             raise SpecErrors([whole.problem(key, str(error.args[0]))]) from None
+
+    def _where(self, whole: Whole, ref: SecretRef) -> Path:
+        """Where the secret is to be looked for: beside the file that refers to it."""
+        return whole.directory
 
     def _shared_keys(self, tenants: Iterable[Tenant]) -> Iterator[SpecError]:
         """One API key can't stand for two tenants: only its hash can tell."""

@@ -48,6 +48,7 @@ class ReportBook:
 
     def __init__(self) -> None:
         self._last: dict[str, GatewayReport] = {}
+        self._entries: dict[str, dict[str, ServiceReport]] = {}  # of those, by gateway and service
         self._errors: dict[str, dict[str, int]] = {}  # outlives a broken stream: a reconnect counts nothing twice
         self._failures: dict[str, int] = {}
 
@@ -64,9 +65,11 @@ class ReportBook:
                 self._failures[service] = self._failures.get(service, 0) + grown
         self._errors[report.gateway] = errors
         self._last[report.gateway] = report
+        self._entries[report.gateway] = {entry.service: entry for entry in report.services}
 
     def forget(self, gateway: str) -> None:
         self._last.pop(gateway, None)
+        self._entries.pop(gateway, None)
 
     def failures(self, service: str) -> int:
         """Failed requests since the controller started; only differences are of use."""
@@ -85,7 +88,7 @@ class ReportBook:
         return tuple(f"{', '.join(names)}: {note}" for note, names in by_note.items())
 
     def traffic(self, service: str) -> Traffic:
-        return join(entry for report in self._last.values() for entry in report.services if entry.service == service)
+        return join(found for entries in self._entries.values() if (found := entries.get(service)) is not None)
 
 
 def join(entries: Iterable[ServiceReport]) -> Traffic:

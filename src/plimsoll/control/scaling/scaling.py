@@ -15,7 +15,7 @@ from plimsoll.control.scaling.scalable import Places, Scalable
 from plimsoll.control.scaling.scaler import SILENT_S, Forecasting, Kit, ServiceScaler
 from plimsoll.control.timeline import Kind, Level, Timeline
 from plimsoll.core.errors import UserError
-from plimsoll.core.scaling import Bounds, Decision, ReplicaState, ScalingPolicy
+from plimsoll.core.scaling import Bounds, Decision, Observation, ReplicaState, ScalingPolicy
 from plimsoll.core.snapshot import GatewayReport
 from plimsoll.insight.profile import Profile
 from plimsoll.spec import ModelService, Platform, bounds_of, policy_text
@@ -155,6 +155,15 @@ class Scaling:
             by_hand=state.by_hand,
             left_s=left_s,
         )
+
+    def last_look(self, name: str) -> Observation | None:
+        """What its policy was shown last."""
+        known = self._scaled.get(name)
+        return None if known is None else known.scaler.seen
+
+    def waits(self, name: str) -> bool:
+        """Whether a gateway holds a request of it."""
+        return self._counts.waits(name)
 
     # --- the steps --------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from plimsoll.backends.kubernetes.names import (
     METRICS_PORT,
     OPERATOR,
     OPERATOR_COMMAND,
+    REPLICA_TLS_DIR,
+    REPLICA_TLS_VARIABLE,
     SCALER_PORT,
     SERVING_PORT,
     SERVING_TLS_PORT,
@@ -28,6 +30,7 @@ from plimsoll.backends.kubernetes.names import (
     TOKEN_FILE,
     TOKEN_VARIABLE,
     WEBHOOK_PORT,
+    serving_certificate,
 )
 from plimsoll.backends.kubernetes.objects import Obj
 
@@ -106,12 +109,14 @@ def _gateway_pod(values: Values) -> Obj:
             _CERTIFICATES_ENV,
             {"name": TOKEN_VARIABLE, "value": TOKEN_FILE},
             {"name": TLS_VARIABLE, "value": TLS_DIR},
+            {"name": REPLICA_TLS_VARIABLE, "value": REPLICA_TLS_DIR},
         ],
         ports=ports(http=SERVING_PORT, https=SERVING_TLS_PORT),
         mounts=[
             _CERTIFICATES,
             {"name": "token", "mountPath": TOKEN_FILE.rpartition("/")[0], "readOnly": True},
             {"name": "tls", "mountPath": TLS_DIR, "readOnly": True},
+            {"name": "replica-tls", "mountPath": REPLICA_TLS_DIR, "readOnly": True},
         ],
         # Load balancers and kube-proxies hear of its end within seconds; until then it serves as before.
         lifecycle={"preStop": {"sleep": {"seconds": values.gateway.pre_stop_seconds}}},
@@ -123,6 +128,11 @@ def _gateway_pod(values: Values) -> Obj:
         {
             "name": "tls",
             "secret": {"secretName": values.gateway.tls_secret_name, "optional": True, "defaultMode": 0o440},
+        },
+        # Made where the Platform says replicaTls: Required; read when it comes.
+        {
+            "name": "replica-tls",
+            "secret": {"secretName": serving_certificate(GATEWAY), "optional": True, "defaultMode": 0o440},
         },
     ]
     grace = values.gateway.grace_seconds

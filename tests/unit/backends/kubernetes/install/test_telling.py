@@ -4,7 +4,6 @@ from plimsoll.backends.kubernetes.conditions import Reason
 from plimsoll.backends.kubernetes.install.telling import event_of, instance_of, owners_of, told_of, unix
 from plimsoll.cli.table import cells, notes
 
-
 KEYS = ("type", "status", "reason", "message")
 
 

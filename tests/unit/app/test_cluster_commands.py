@@ -1,0 +1,326 @@
+"""Plimsoll comes to a cluster, services are applied, looked at, scaled and deleted there, and it leaves again: against
+the API server in memory."""
+
+import time
+
+import pytest
+from tests.kube import FakeCluster
+
+from plimsoll.app import cluster_services, install, uninstall
+from plimsoll.app.cluster import on_cluster
+from plimsoll.app.preflight import gather
+from plimsoll.backends.kubernetes.install import values_of
+from plimsoll.backends.kubernetes.install.preflight import judge
+from plimsoll.backends.kubernetes.names import API_VERSION, FINALIZER, SERVICE_LABEL
+from plimsoll.core.errors import HostError, UserError
+
+SERVICE = """
+apiVersion: plimsoll.dev/v1alpha1
+kind: ModelService
+metadata: {name: mood}
+spec:
+  model: {path: ./model.py}
+  scaling: {minReplicas: 1, maxReplicas: 4}
+"""
+MODEL = "class Mood:\n    def predict(self, batch):\n        return batch\n"
+
+
+@pytest.fixture(scope="module")
+def running():
+    with FakeCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(running, monkeypatch):
+    """With Plimsoll's definitions, and no services."""
+    monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig))
+    running.apply(*install.crd_objects())
+    yield running
+    _remove_services(running)
+
+
+def _remove_services(running):
+    for obj in running.objects("ModelService"):
+        kind = running.api.kind(API_VERSION, "ModelService")
+        space, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        running.api.change_now(kind, space, name, lambda one: one["metadata"].pop("finalizers", None))
+        running.api.delete_now(kind, space, name)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "service.yaml").write_text(SERVICE)
+    (tmp_path / "model.py").write_text(MODEL)
+    return str(tmp_path / "service.yaml")
+
+
+def ask(work, namespace=None):
+    return on_cluster(None, namespace, work)
+
+
+def applied(folder, namespace=None, **options):
+    said = []
+    done = ask(lambda reach: cluster_services.apply(reach, [folder], said.append, force=False, **options), namespace)
+    assert done == said
+    return [(one.kind, one.change) for one in done]
+
+
+def write_status(cluster, **status):
+    kind = cluster.api.kind(API_VERSION, "ModelService")
+    cluster.api.change_now(kind, "default", "mood", lambda one: one.update(status=status), "status")
+
+
+def condition(status, reason, message="", kind="Ready"):
+    return {
+        "type": kind, "status": status, "reason": reason, "message": message,
+        "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1,
+    }  # fmt: skip
+
+
+def told(done):
+    return lambda name, what: done.append((name, what))
+
+
+def test_it_comes_stays_the_same_and_leaves(cluster):
+    objects = install.install_objects(values_of())
+    first, second = [], []
+    ask(lambda reach: install.apply_all(reach, objects, told(first)))
+    assert {what for name, what in first if not name.startswith("customresource")} == {"created"}
+    ask(lambda reach: install.apply_all(reach, objects, told(second)))
+    assert {what for _, what in second} == {"unchanged"}
+    assert ask(lambda reach: install.plan_upgrade(reach, objects)).nothing
+
+    left = []
+    notes = ask(lambda reach: uninstall.uninstall(reach, keep_services=False, told=told(left)))
+    assert {name for name, _ in left} >= {
+        "deployment/plimsoll-system/plimsoll-operator",
+        "priorityclass/plimsoll-online",
+    }
+    assert any("namespace plimsoll-system stays" in note for note in notes)
+    assert not cluster.objects("Deployment", "plimsoll-system")
+    assert not [one for one in cluster.objects("CustomResourceDefinition") if "plimsoll" in one["metadata"]["name"]]
+    cluster.apply(*install.crd_objects())
+
+
+def test_an_upgrade_removes_what_is_no_longer_made_and_leaves_a_service_that_is_called_like_us(cluster):
+    ask(lambda reach: install.apply_all(reach, install.install_objects(values_of()), told([])))
+    labels = {
+        "app.kubernetes.io/name": "plimsoll",
+        "app.kubernetes.io/managed-by": "plimsoll",
+        SERVICE_LABEL: "plimsoll",
+    }
+    cluster.apply({"apiVersion": "v1", "kind": "Service", "metadata": {
+        "name": "plimsoll", "namespace": "default", "labels": labels}, "spec": {"ports": [{"port": 80}]}})  # fmt: skip
+    objects = install.install_objects(values_of("webhook: {enabled: false}"))
+    plan = ask(lambda reach: install.plan_upgrade(reach, objects))
+    assert [key.kind for key in plan.removed] == ["ValidatingWebhookConfiguration"]
+    gone = []
+    ask(lambda reach: install.remove(reach, plan.removed, told(gone)))
+    assert gone == [("validatingwebhookconfiguration/plimsoll-operator", "deleted")]
+
+
+def test_an_aggregated_api_of_another_is_never_taken_over(cluster):
+    cluster.apply({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": {"name": "v1beta1.external.metrics.k8s.io"},
+        "spec": {"group": "external.metrics.k8s.io", "version": "v1beta1", "groupPriorityMinimum": 1,
+                 "versionPriority": 1, "service": {"namespace": "keda", "name": "keda-operator-metrics-apiserver"}},
+    })  # fmt: skip
+    objects = install.install_objects(values_of("metricsApis: {external: true}\nnamespace: elsewhere"))
+    with pytest.raises(UserError, match="is served by keda/keda-operator-metrics-apiserver"):
+        ask(lambda reach: install.apply_all(reach, objects, told([])))
+    assert cluster.get("Namespace", "elsewhere") is None  # nothing was begun
+    findings = judge(ask(lambda reach: gather(reach, values_of())), values_of())
+    assert any("is served by keda-operator-metrics-apiserver: ours stays off" in one.text for one in findings)
+    kind = cluster.api.kind("apiregistration.k8s.io/v1", "APIService")
+    cluster.api.delete_now(kind, "", "v1beta1.external.metrics.k8s.io")
+
+
+def test_preflight_sees_nodes_plugins_and_what_one_may(cluster, monkeypatch):
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu"}},
+        {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "calico-node", "namespace": "kube-system"},
+         "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}}}},
+    )  # fmt: skip
+    node = cluster.api.kind("v1", "Node")
+    cluster.api.change_now(
+        node, "", "gpu", lambda one: one.update(status={"allocatable": {"nvidia.com/gpu": "2"}}), "status"
+    )
+    facts = ask(lambda reach: gather(reach, values_of()))
+    assert (facts.accelerators, facts.forbidden) == ({"nvidia.com/gpu": (2, 1)}, ())
+    assert "kube-system/calico-node" in facts.daemon_sets
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig_of("bob:devs")))
+    facts = ask(lambda reach: gather(reach, values_of()))
+    assert facts.accelerators is None
+    assert "create customresourcedefinitions" in facts.forbidden
+
+
+def test_a_service_is_applied_with_its_model_and_again_is_unchanged(cluster, folder):
+    assert applied(folder) == [("ConfigMap", "created"), ("ModelService", "created")]
+    assert applied(folder) == [("ConfigMap", "unchanged"), ("ModelService", "unchanged")]
+    service = cluster.get("ModelService", "mood", "default")
+    assert service["spec"]["model"]["uri"].startswith("configmap://mood-model-")
+    assert "replicas" not in service["spec"]
+
+
+def test_a_count_by_hand_outlives_the_next_apply(cluster, folder):
+    applied(folder)
+    found = ask(lambda reach: cluster_services.scale(reach, "mood", 3))
+    assert found["spec"]["replicas"] == 3
+    assert applied(folder)[1] == ("ModelService", "unchanged")
+    assert cluster.get("ModelService", "mood", "default")["spec"]["replicas"] == 3
+    ask(lambda reach: cluster_services.scale(reach, "mood", None))
+    assert "replicas" not in cluster.get("ModelService", "mood", "default")["spec"]
+
+
+def test_a_field_that_another_owns_is_asked_for(cluster, folder, tmp_path):
+    applied(folder)
+    service = cluster.get("ModelService", "mood", "default")
+    mine = {"apiVersion": API_VERSION, "kind": "ModelService", "metadata": {"name": "mood", "namespace": "default"},
+            "spec": {"scaling": {"maxReplicas": 9}}}  # fmt: skip
+    cluster.apply(mine, manager="argocd")
+    with pytest.raises(UserError, match="--force takes it over"):
+        applied(folder)
+    assert service["spec"]["scaling"]["maxReplicas"] == 4
+
+
+def test_ready_is_awaited_and_failure_is_told(cluster, folder):
+    async def run(reach, said):
+        done = await cluster_services.apply(reach, [folder], lambda one: None, force=False)
+        well = await cluster_services.await_ready(
+            reach, done, 5.0, lambda one, phase, words: said.append((phase, words))
+        )
+        return done[-1], well
+
+    applied(folder)
+    generation = cluster.get("ModelService", "mood", "default")["metadata"]["generation"]
+    ready = condition("True", "Serving")
+    write_status(cluster, observedGeneration=generation, conditions=[ready], url="https://mood.example")
+    said = []
+    one, well = ask(lambda reach: run(reach, said))
+    assert (well, one.url, said) == (True, "https://mood.example", [("Ready", "")])
+
+    failed = condition("False", "ImagePullFailed", "no such image: x; mend spec.runtime.image")
+    write_status(cluster, observedGeneration=generation, conditions=[failed])
+    said = []
+    one, well = ask(lambda reach: run(reach, said))
+    assert not well
+    assert said == [("Failed", "ImagePullFailed: no such image: x; mend spec.runtime.image")]
+
+
+def test_a_status_of_before_the_change_is_not_believed(cluster, folder):
+    applied(folder)
+    generation = cluster.get("ModelService", "mood", "default")["metadata"]["generation"]
+    service = {"status": {"observedGeneration": generation - 1, "conditions": [condition("True", "Serving")]}}
+    assert (
+        cluster_services.rolled_out(service | {"metadata": {"name": "mood", "namespace": "default"}}, generation)
+        is None
+    )
+
+
+def test_statuses_of_one_namespace_and_of_all(cluster, folder):
+    applied(folder)
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+    applied(folder, namespace="shop")
+    assert [one["name"] for one in ask(lambda reach: cluster_services.statuses(reach, None))] == ["mood"]
+    everywhere = ask(lambda reach: cluster_services.statuses(reach, None, everywhere=True))
+    assert [one["name"] for one in everywhere] == ["default/mood", "shop/mood"]
+    with pytest.raises(UserError, match="no service 'moot' in namespace default; did you mean mood"):
+        ask(lambda reach: cluster_services.statuses(reach, "moot"))
+
+
+def test_events_of_a_service_and_its_pods(cluster, folder):
+    applied(folder)
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "a", "namespace": "default"}, "type": "Normal",
+         "reason": "RolledOut", "message": "rev 1 serves", "lastTimestamp": "2026-01-01T00:00:00Z",
+         "involvedObject": {"kind": "ModelService", "name": "mood", "namespace": "default"}},
+        {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "b", "namespace": "default"}, "message": "no",
+         "involvedObject": {"kind": "Pod", "name": "stranger", "namespace": "default"}},
+    )  # fmt: skip
+    said = []
+    ask(lambda reach: cluster_services.events(reach, "mood", said.append, follow=False))
+    assert [(one["service"], one["message"]) for one in said] == [("mood", "rev 1 serves")]
+
+
+def test_deleted_and_gone_with_its_model(cluster, folder):
+    applied(folder)
+
+    async def run(reach):
+        service = await cluster_services.delete(reach, "mood")
+        return await cluster_services.await_gone(reach, service, 5.0)
+
+    assert ask(run)
+    assert cluster.get("ModelService", "mood", "default") is None
+    assert not [
+        one for one in cluster.objects("ConfigMap", "default") if one["metadata"]["name"].startswith("mood-model")
+    ]
+
+
+def test_services_go_on_when_plimsoll_leaves(cluster, folder):
+    applied(folder)
+    ask(lambda reach: install.apply_all(reach, install.install_objects(values_of()), told([])))
+    service = cluster.get("ModelService", "mood", "default")
+    kind = cluster.api.kind(API_VERSION, "ModelService")
+    cluster.api.change_now(kind, "default", "mood", lambda one: one["metadata"].update(finalizers=[FINALIZER]))
+    write_status(cluster, revision="mood-new", scaleTarget="mood-new")
+    meta = {
+        "namespace": "default", "labels": {SERVICE_LABEL: "mood"},
+        "ownerReferences": [{"apiVersion": API_VERSION, "kind": "ModelService", "name": "mood",
+                             "uid": service["metadata"]["uid"], "controller": True, "blockOwnerDeletion": True}],
+    }  # fmt: skip
+    pods = {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {
+        "containers": [{"name": "model", "image": "x"}]}}}  # fmt: skip
+    for name, replicas in (("mood-new", 0), ("mood-old", 0)):
+        cluster.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta | {"name": name},
+                       "spec": pods | {"replicas": replicas}})  # fmt: skip
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta | {"name": "mood"}, "spec": {"ports": [{"port": 80}]}},
+        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta | {"name": "mood"},
+         "spec": {"podSelector": {}}},
+    )  # fmt: skip
+    said = []
+    notes = ask(lambda reach: uninstall.uninstall(reach, keep_services=True, told=told(said), wait_s=5.0))
+    assert cluster.get("CustomResourceDefinition", "modelservices.plimsoll.dev") is None
+    kept = cluster.get("Deployment", "mood-new", "default")
+    assert kept["spec"]["replicas"] == 1  # nobody would wake it
+    assert "ownerReferences" not in kept["metadata"]
+    assert cluster.get("Service", "mood", "default") is not None
+    assert cluster.get("NetworkPolicy", "mood", "default") is None  # it would let in a gateway that is gone
+    assert ("deployment/default/mood-new", "scaled to 1: nobody would wake it") in said
+    assert any("without a gateway" in note for note in notes)
+
+    until = time.monotonic() + 10
+    while cluster.get("Deployment", "mood-old", "default") is not None:  # what served before goes with its owner
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    cluster.apply(*install.crd_objects())
+
+
+def test_who_may_not_is_told_by_whom_and_what_to_ask_for(cluster, folder, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig_of("bob:devs")))
+    with pytest.raises(HostError, match=r"forbids it: .*ask for a role"):
+        ask(lambda reach: cluster_services.statuses(reach, None))
+
+
+def test_a_team_without_rights_outside_serves_in_its_namespace(cluster, folder, monkeypatch):
+    ask(lambda reach: install.apply_all(reach, install.install_objects(values_of()), told([])))
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "maps"},
+         "rules": [{"apiGroups": [""], "resources": ["configmaps", "pods"],
+                    "verbs": ["create", "delete", "get", "list", "patch"]}]},
+        *(
+            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+             "metadata": {"name": role, "namespace": "team"},
+             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+             "subjects": [{"kind": "User", "name": "ann", "apiGroup": "rbac.authorization.k8s.io"}]}
+            for role in ("plimsoll-edit", "maps")
+        ),
+    )  # fmt: skip
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig_of("ann:devs")))
+    assert applied(folder, namespace="team")[1] == ("ModelService", "created")
+    ask(lambda reach: cluster_services.scale(reach, "mood", 2), "team")
+    with pytest.raises(HostError, match="forbids it"):
+        applied(folder, namespace="default")

@@ -73,6 +73,8 @@ class Access:
         name, sign, groups = token.rpartition(":")
         if not sign:
             return None
+        if name.startswith("system:serviceaccount:") and not groups:
+            groups = f"system:serviceaccounts,system:serviceaccounts:{name.split(':')[2]}"
         return User(name, (*filter(None, groups.split(",")), "system:authenticated"))
 
     def _account(self, claims):

@@ -29,6 +29,11 @@ class Look:
     refused: Problem | None = None
 
 
+def blinded(why: Problem) -> list[Condition]:
+    """While what services consist of can't be seen: nothing else is known, and nothing is done."""
+    return [Condition(Type.READY, None, why.reason, _cut(why.message))]
+
+
 def judged(look: Look) -> list[Condition]:
     trouble = trouble_of(look)
     return [_ready(look, trouble), _loaded(look, trouble), _route(look), _capacity(look), _budget(look)]

@@ -37,6 +37,7 @@ class ServiceObject:
     deleting: bool
     status: Obj
     created: float
+    version: str = field(default="", compare=False)
 
     @property
     def paused(self) -> bool:
@@ -124,6 +125,7 @@ class Revision:
     service: ServiceKey
     number: int
     ready: str = ""  # the status of its condition Ready
+    since: str = ""  # RFC 3339, of that
     replicas: int = 0
     ready_replicas: int = 0
 
@@ -172,6 +174,7 @@ def service_of(obj: Obj) -> ServiceObject:
         deleting="deletionTimestamp" in meta,
         status=obj.get("status") or {},
         created=seconds(meta.get("creationTimestamp")),
+        version=str(meta.get("resourceVersion") or ""),
     )
 
 
@@ -291,6 +294,7 @@ def revision_of(obj: Obj) -> Revision:
         ServiceKey(meta["namespace"], str(spec.get("service") or "")),
         int(spec.get("number") or 0),
         str(conditions.get("Ready", {}).get("status") or ""),
+        str(conditions.get("Ready", {}).get("lastTransitionTime") or ""),
         int(status.get("replicas") or 0),
         int(status.get("readyReplicas") or 0),
     )

@@ -12,9 +12,10 @@ from typing import Any
 from plimsoll.backends.kubernetes.conditions import merged
 from plimsoll.backends.kubernetes.names import COMPONENT_LABEL, SERVICE_LABEL
 from plimsoll.backends.kubernetes.objects import Obj, without_empty
-from plimsoll.backends.kubernetes.operator.judging import Look, judged
+from plimsoll.backends.kubernetes.operator.judging import Look, blinded, judged
 from plimsoll.backends.kubernetes.operator.rolling import Phase
-from plimsoll.backends.kubernetes.operator.seen import Figures, seconds, stamp
+from plimsoll.backends.kubernetes.operator.seen import Figures, ServiceObject, seconds, stamp
+from plimsoll.backends.kubernetes.operator.wanting import Problem
 from plimsoll.core.units import format_duration
 
 FIGURES = ("p50", "p95", "p99", "requestsPerSecond", "errorRate")
@@ -63,6 +64,14 @@ def status_of(look: Look, *, now: float) -> Obj:
         "errorRate": None if figures.error_rate is None else f"{_number(100 * figures.error_rate)}%",
     }
     return without_empty(found)
+
+
+def blind_status(service: ServiceObject, why: Problem, *, now: float) -> Obj:
+    """Only that we see nothing; all else stays as it was."""
+    conditions = merged(
+        service.status.get("conditions") or (), blinded(why), generation=service.generation, now=stamp(now)
+    )
+    return {**service.status, "conditions": conditions}
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@ or what is wrong with it. Pure; a few milliseconds a service, so its result is k
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from plimsoll.backends.kubernetes.conditions import Reason
 from plimsoll.backends.kubernetes.names import GATEWAY
@@ -42,22 +43,27 @@ class Wish:
     resolved: Obj = field(default_factory=dict)
 
 
-def understood(
-    service: ServiceObject, platform: Platform | None, options: ClusterOptions
-) -> tuple[Wish, RevisionPlan | None]:
-    """The wish, and the revision's objects while they are at hand."""
+class Understood(NamedTuple):
+    """The wish, and what it was made of while it is at hand; None where the wish is a problem."""
+
+    wish: Wish
+    service: ModelService | None = None
+    plan: RevisionPlan | None = None
+
+
+def understood(service: ServiceObject, platform: Platform | None, options: ClusterOptions) -> Understood:
     try:
         parsed = ModelService.parse(service.body)
     except SpecErrors as error:
-        return _wrong(service, Reason.INVALID_SPEC, spec_words(error)), None
+        return _wrong(service, Reason.INVALID_SPEC, spec_words(error))
     try:
         plan = revision_of(parsed, platform, options)
     except ModelNotPacked as error:
-        return _wrong(service, Reason.MODEL_NOT_PACKED, str(error)), None
+        return _wrong(service, Reason.MODEL_NOT_PACKED, str(error))
     except (UserError, SpecErrors) as error:
-        return _wrong(service, Reason.INVALID_SPEC, spec_words(error)), None
+        return _wrong(service, Reason.INVALID_SPEC, spec_words(error))
     latency, written = parsed.spec.budget.latency, parsed.spec.budget.error_rate
-    return (
+    return Understood(
         Wish(
             generation=service.generation,
             revision=plan.name,
@@ -73,6 +79,7 @@ def understood(
             budget=latency.p99 or latency.p95 or latency.p50 or written or "",
             resolved=resolved(parsed),
         ),
+        parsed,
         plan,
     )
 
@@ -108,5 +115,5 @@ def spec_words(error: PlimsollError) -> str:
     return "; ".join(dict.fromkeys(str(error).splitlines()))
 
 
-def _wrong(service: ServiceObject, reason: Reason, message: str) -> Wish:
-    return Wish(service.generation, Problem(reason, message))
+def _wrong(service: ServiceObject, reason: Reason, message: str) -> Understood:
+    return Understood(Wish(service.generation, Problem(reason, message)))

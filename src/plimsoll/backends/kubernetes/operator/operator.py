@@ -1,0 +1,284 @@
+"""The host: watches fill the cache and the queue, workers look at one service each, one operator of several acts.
+
+    operator = Operator(api, OperatorSettings(identity="plimsoll-operator-x2x"))
+    await operator.run(stop)                       # until `stop` is set; gives the Lease back
+
+All operators watch, so that the next one needs no list when it takes over; only the one that leads acts.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from plimsoll.backends.kubernetes.api import Api, ApiError, Unreachable
+from plimsoll.backends.kubernetes.names import CONTROLLER, LEASE_OPERATOR, METRICS_PORT, SYSTEM_NAMESPACE
+from plimsoll.backends.kubernetes.operator.cache import Cache, How
+from plimsoll.backends.kubernetes.operator.certificates import CertificateSettings
+from plimsoll.backends.kubernetes.operator.figures import PATH, FiguresPage, worth_a_look
+from plimsoll.backends.kubernetes.operator.keeper import Keeper, World
+from plimsoll.backends.kubernetes.operator.lease import Elected, LeaseSettings
+from plimsoll.backends.kubernetes.operator.plain import PlainKinds
+from plimsoll.backends.kubernetes.operator.queue import QueueSettings, WorkQueue
+from plimsoll.backends.kubernetes.operator.renewing import Pair, Renewing
+from plimsoll.backends.kubernetes.operator.rolling import RollSettings
+from plimsoll.backends.kubernetes.operator.seen import ServiceKey
+from plimsoll.backends.kubernetes.operator.status import StatusSettings
+from plimsoll.backends.kubernetes.operator.telling import Recorder
+from plimsoll.backends.kubernetes.operator.watches import Watches
+from plimsoll.backends.kubernetes.operator.world import discovered, platform_of
+from plimsoll.backends.kubernetes.options import ClusterOptions
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """`namespaces`: those whose services are kept; none: all. `controller`: the address of the controllers' pages, ""
+    for the Service's own. `together_s`: events of one service that come within it are one look."""
+
+    identity: str = "plimsoll-operator"
+    namespace: str = SYSTEM_NAMESPACE
+    namespaces: tuple[str, ...] = ()
+    controller: str = ""
+    options: ClusterOptions = field(default_factory=ClusterOptions)
+    certificate_names: tuple[str, ...] = ()
+    together_s: float = 0.05
+    discover_every_s: float = 60.0
+    figures_every_s: float = 10.0
+    certificates_every_s: float = 30.0
+    finish_s: float = 5.0
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    lease: LeaseSettings = field(default_factory=LeaseSettings)
+    rolling: RollSettings = field(default_factory=RollSettings)
+    status: StatusSettings = field(default_factory=StatusSettings)
+    certificates: CertificateSettings = field(default_factory=CertificateSettings)
+
+
+@dataclass(slots=True)
+class Counts:
+    """For the metrics. `applied_s`: from a changed spec to its objects, each as it is measured."""
+
+    looks: int = 0
+    failures: int = 0
+    look_s: Callable[[float], None] = lambda _: None
+    applied_s: Callable[[float], None] = lambda _: None
+
+
+class Operator:
+    def __init__(
+        self,
+        api: Api,
+        settings: OperatorSettings | None = None,
+        *,
+        on_pair: Callable[[Pair], None] | None = None,
+    ) -> None:
+        self.settings = settings = settings or OperatorSettings()
+        self.counts = Counts()
+        self.queue: WorkQueue[ServiceKey] = WorkQueue(settings.queue)
+        self.world = World(settings.options)
+        self.cache = Cache(self._changed, self._drifted)
+        self.recorder = Recorder(api, time.time)
+        self.elected = Elected(
+            api,
+            settings.namespace,
+            LEASE_OPERATOR,
+            settings.identity,
+            settings=settings.lease,
+            on_change=self._turned,
+        )
+        self.keeper = Keeper(
+            api,
+            self.cache,
+            self.world,
+            tell=self.recorder.tell,
+            may_act=lambda: self.elected.leading,
+            rolling=settings.rolling,
+            status=settings.status,
+        )
+        self.plain = PlainKinds(self.keeper.applier)
+        self.watches = Watches(api, self.cache, settings.namespaces, on_platform=self._platform, on_tenant=self._tenant)
+        self.cache.nodes = self.watches.nodes.objects
+        self.renewing = Renewing(
+            api,
+            settings.namespace,
+            more_names=settings.certificate_names,
+            settings=settings.certificates,
+            on_pair=on_pair,
+        )
+        page = settings.controller or f"http://{CONTROLLER}.{settings.namespace}.svc:{METRICS_PORT}{PATH}"
+        self.figures = FiguresPage(page)
+        self._api = api
+        self._wake = asyncio.Event()
+        self._working: dict[ServiceKey, asyncio.Task[None]] = {}
+        self._since: dict[ServiceKey, float] = {}
+
+    @property
+    def ready(self) -> bool:
+        """Whether it sees the cluster; the one that waits for the Lease is ready, too."""
+        return self.watches.synced or self.world.blind is not None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Raises only what is a fault of ours: whatever the API server does is waited out."""
+        endless: list[Coroutine[Any, Any, None]] = [
+            self.watches.run(),
+            self.elected.run(),
+            self.recorder.run(),
+            self._each(self.settings.discover_every_s, self._discover),
+            self._each(self.settings.figures_every_s, self._ask_figures),
+            self._each(self.settings.certificates_every_s, self._renew),
+            self._each(0.5, self._look_around),
+            self._dispatch(),
+        ]
+        tasks = [asyncio.create_task(one) for one in endless]
+        stopped = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+        dispatcher = tasks[-1]
+        dispatcher.cancel()
+        if self._working:  # half a look costs the next operator a little; a whole one nothing
+            await asyncio.wait(list(self._working.values()), timeout=self.settings.finish_s)
+        for task in (*tasks, stopped, *self._working.values()):
+            task.cancel()
+        await asyncio.gather(*tasks, stopped, *self._working.values(), return_exceptions=True)
+        await self.elected.release()
+        await self.figures.close()
+        for one in done:
+            if one is not stopped and not one.cancelled() and one.exception() is not None:
+                raise one.exception() or AssertionError
+
+    # --- work ---------------------------------------------------------------------------------------------------------
+
+    async def _dispatch(self) -> None:
+        while True:
+            now = time.monotonic()
+            if self.elected.leading and self.ready:
+                while (key := self.queue.take(now)) is not None:
+                    self._working[key] = asyncio.create_task(self._work(key))
+            self._wake.clear()
+            wait_s = self.queue.wait_s(now) if self.elected.leading and self.ready else None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+
+    async def _work(self, key: ServiceKey) -> None:
+        began, failed, again_s, since = time.monotonic(), True, None, self._since.pop(key, None)
+        try:
+            failed, again_s = await self.keeper.look(key, time.time())
+        except Unreachable as error:
+            LOG.info("%s is looked at again later: %s", key, error)
+        except Exception:  # one service that can't be handled must not end the others'
+            LOG.exception("%s could not be looked at; it is tried again", key)
+        finally:
+            now = time.monotonic()
+            self.counts.looks += 1
+            self.counts.failures += failed
+            self.counts.look_s(now - began)
+            if since is not None:
+                if failed:
+                    self._since.setdefault(key, since)
+                else:
+                    self.counts.applied_s(now - since)
+            self._working.pop(key, None)
+            self.queue.done(key, now, failed=failed, again_s=again_s)
+            if key not in self.cache.services:
+                self.queue.forget(key)
+            self._wake.set()
+
+    def _changed(self, key: ServiceKey, how: How) -> None:
+        if not self.elected.leading:
+            return  # who takes over looks at all
+        now = time.monotonic()
+        if how is How.SPEC:
+            self._since.setdefault(key, now)
+        self.queue.add(key, now, after_s=self.settings.together_s if how is How.STATE else 0.0)
+        self._wake.set()
+
+    def _drifted(self, *of: Any) -> bool:
+        return self.keeper.drifted(*of)
+
+    def _all(self) -> None:
+        now = time.monotonic()
+        for key in self.cache.keys():  # noqa: SIM118 - of services and orphans, no mapping
+            self.queue.add(key, now)
+        self._wake.set()
+
+    def _turned(self, leading: bool) -> None:
+        self.queue.clear()
+        self._since.clear()
+        if leading:
+            self.keeper.forget_all()
+            self._all()
+            return
+        for task in self._working.values():
+            task.cancel()
+
+    # --- what changes around services ---------------------------------------------------------------------------------
+
+    async def _discover(self) -> None:
+        found = await discovered(self._api, self.world.options)
+        self.watches.served(found.apis)
+        if found != self.world.options:
+            self.world.options = found
+            self.world.serial += 1
+            self._all()
+
+    def _platform(self) -> None:
+        platform, name, problem = platform_of(self.watches.platform_objects())
+        self.plain.platform(name, problem)
+        if problem:
+            LOG.warning("Platform %s: %s; the one before holds", name, problem)
+            return
+        if platform != self.world.platform:
+            self.world.platform = platform
+            self.world.serial += 1
+            self._all()
+
+    def _tenant(self) -> None:
+        self.plain.wake()
+
+    async def _look_around(self) -> None:
+        """Whether we may see what we need; and what a Platform or a Tenant is told."""
+        blind = self.watches.blind()
+        if blind != self.world.blind:
+            self.world.blind = blind
+            self._all()
+        if self.elected.leading:
+            await self.plain.turn(self.watches.platforms.objects, self.watches.tenants.objects, time.time())
+
+    async def _ask_figures(self) -> None:
+        if not self.elected.leading:
+            return
+        found = await self.figures.ask()
+        if found is None:
+            return
+        now = time.monotonic()
+        for key in self.cache.services:
+            before, after = self.cache.figures.get(key), found.get(key)
+            if worth_a_look(before, after):
+                self.queue.add(key, now)
+            if after is None:
+                self.cache.figures.pop(key, None)
+            else:
+                self.cache.figures[key] = after
+        self._wake.set()
+
+    async def _renew(self) -> None:
+        await self.renewing.turn(time.time(), leading=self.elected.leading)
+
+    async def _each(self, every_s: float, turn: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """What fails is said once until it succeeds again; the first turn is at once, and soon again while it fails."""
+        said = ""
+        while True:
+            wait_s = every_s
+            try:
+                await turn()
+                said = ""
+            except (ApiError, Unreachable) as error:
+                wait_s = min(every_s, 2.0)
+                if str(error) != said:
+                    LOG.warning("%s: %s", turn.__name__.strip("_").replace("_", " "), error)
+                said = str(error)
+            await asyncio.sleep(wait_s)

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import socket
+import ssl
 
 import pytest
+from tests.support.certificates import Authority
 from tests.support.gateway_host import until
-from tests.support.pods import NAMESPACE, Stage, view
+from tests.support.pods import GATEWAY, NAMESPACE, Load, Stage, address, view
 
 
 @pytest.fixture
@@ -97,3 +100,179 @@ def _routes(*paths):
 
 def _calls(stage):
     return stage.cluster.log.counts(user="system:serviceaccount:plimsoll-system:plimsoll-gateway")
+
+
+# --- certificates and secrets that change under load ---
+
+
+async def taken(*processes, count):
+    """Each has read new files so many times."""
+    await until(lambda: all(len(one.lines("TLS files read anew")) >= count for one in processes), 30)
+
+
+def test_certificates_change_on_the_door_and_behind_it_and_no_request_fails(play, tmp_path):
+    async def test(stage):
+        old, new = stage.authority, Authority(tmp_path, "next")
+        numbers = iter(range(100))
+
+        def gateways(authority):
+            return authority.client(f"gateway-{next(numbers)}", "/CN=gateway", f"DNS:{GATEWAY}")
+
+        def replicas(authority):
+            return authority.sign(f"replica-{next(numbers)}", "/CN=replica", "DNS:*.shop.svc", "serverAuth")
+
+        inner, outer = tmp_path / "of-replicas", tmp_path / "of-gateways"
+        stage.secret(inner, replicas(old), old)
+        stage.secret(outer, gateways(old), old)
+        pods = [stage.pod(f"mood-1-{end}", PLIMSOLL_REPLICA_TLS=str(inner)) for end in ("aaaaa", "bbbbb")]
+        ip = address()
+        door = tmp_path / "of-the-door"
+        gate = stage.gateway("gateway-a", POD_IP=ip, PLIMSOLL_TLS=str(door), PLIMSOLL_REPLICA_TLS=str(outer))
+        stage.controller.publish(view(routes=_routes("/mood")))
+        stage.slices("mood", *pods, secure=True)
+        for one in (*pods, gate):
+            await one.ready()
+        await answers_of(gate, pods[0].name)
+
+        def serving(authority):
+            return authority.sign(f"door-{next(numbers)}", "/CN=door", f"IP:{ip}", "serverAuth")
+
+        assert gate.lines("no HTTPS yet")  # its Secret is yet to come
+        stage.secret(door, serving(old))
+        await until(lambda: gate.lines("listening for HTTPS"))
+        bundle = tmp_path / "both.pem"
+        bundle.write_bytes(old.cert.read_bytes() + new.cert.read_bytes())
+        load = Load(f"https://{ip}:8443/mood", ca=bundle, rate=50)
+        churn = asyncio.ensure_future(_churn(stage, pods))
+        try:
+            await until(lambda: stage.controller.reports[-1].services[0].arrived > 100, 60)
+            # The door's certificate: another, then another authority's.
+            for round_, authority in enumerate((old, new), 1):
+                stage.secret(door, serving(authority))
+                await taken(gate, count=round_)
+            # Behind it, an authority is replaced: both are believed, both sides show the new one's, the old one goes.
+            steps = [
+                (outer, gateways(old), (old, new)), (inner, replicas(old), (old, new)),
+                (outer, gateways(new), (old, new)), (inner, replicas(new), (old, new)),
+                (outer, gateways(new), (new,)), (inner, replicas(new), (new,)),
+            ]  # fmt: skip
+            for number, (folder, pair, believed) in enumerate(steps):
+                stage.secret(folder, pair, *believed)
+                if folder is outer:
+                    await taken(gate, count=3 + number // 2)
+                else:
+                    await taken(*pods, count=1 + number // 2)
+            before = stage.controller.reports[-1].services[0].arrived
+            await until(lambda: stage.controller.reports[-1].services[0].arrived > before + 50, 60)
+        finally:
+            churn.cancel()
+            await asyncio.gather(churn, return_exceptions=True)
+        report = await load.report()
+        print(f"rotation: {report['offered']} requests, {report['outcomes']}")
+        assert set(report["outcomes"]) == {"ok"}, report
+        assert all(not one.lines("refused") for one in (gate, *pods))
+        # What was replaced is out: who shows the old authority's certificate is not let in.
+        with pytest.raises(OSError):  # noqa: PT011 # an alert or a reset
+            await asyncio.to_thread(_knock, pods[0].ip, new, gateways(old))
+        assert await asyncio.to_thread(_knock, pods[0].ip, new, gateways(new)) == b"HTTP/1.1 200 OK"
+
+    play(test, 180)
+
+
+async def _churn(stage, pods):
+    """Each pod leaves the Service and comes back, by turns, so that new connections are made all the time."""
+    while True:
+        for one in pods:
+            stage.slices("mood", *(other for other in pods if other is not one), unready=[one], secure=True)
+            await asyncio.sleep(0.15)
+            stage.slices("mood", *pods, secure=True)
+            await asyncio.sleep(0.15)
+
+
+def _knock(ip, authority, pair):
+    context = ssl.create_default_context(cafile=str(authority.cert))
+    context.load_cert_chain(*map(str, pair))
+    with (
+        socket.create_connection((ip, 8080), 10) as plain,
+        context.wrap_socket(plain, server_hostname="mood.shop.svc") as sock,
+    ):
+        sock.sendall(b"GET /v2/health/ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        return sock.recv(1000).split(b"\r\n")[0]
+
+
+# --- several gateways ---
+
+
+class Proxy:
+    """What kube-proxy does for the gateways' Service: a new connection goes to one of `backends`."""
+
+    def __init__(self, *backends):
+        self.backends = list(backends)
+        self._turn = 0
+        self._tasks = set()
+
+    async def start(self):
+        self._server = await asyncio.start_server(self._accept, address(), 0)
+        host, port = self._server.sockets[0].getsockname()
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def _accept(self, reader, writer):
+        self._turn += 1
+        gate = self.backends[self._turn % len(self.backends)]
+        there_reader, there_writer = await asyncio.open_connection(gate.ip, 8080)
+        pipes = [asyncio.ensure_future(_pipe(*ends)) for ends in ((reader, there_writer), (there_reader, writer))]
+        self._tasks.update(pipes)
+        await asyncio.gather(*pipes, return_exceptions=True)
+        self._tasks.difference_update(pipes)
+
+    async def close(self):
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+
+
+async def _pipe(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
+
+
+def test_gateways_are_replaced_one_by_one_and_no_connection_breaks(play):
+    async def test(stage):
+        pod = stage.pod("mood-1-aaaaa")
+        gates = [stage.gateway(f"gateway-{letter}", PLIMSOLL_DRAIN_LINGER="1.5") for letter in "ab"]
+        stage.controller.publish(view(routes=_routes("/mood")))
+        stage.slices("mood", pod)
+        for one in (pod, *gates):
+            await one.ready()
+        proxy = await Proxy(*gates).start()
+        load = Load(f"{proxy.url}/mood", rate=80)
+        try:
+            await until(lambda: sum(_arrived(stage).values()) > 100, 60)
+            for old in gates:
+                new = await stage.gateway(f"{old.name}-2", PLIMSOLL_DRAIN_LINGER="1.5").ready()
+                proxy.backends.append(new)
+                ending = asyncio.ensure_future(old.end())
+                while await old.status("/v2/health/ready") == 200:  # noqa: ASYNC110 # another process's state
+                    await asyncio.sleep(0.01)
+                proxy.backends.remove(old)  # its EndpointSlice said so
+                assert await ending == 0
+                assert not await old.status("/v2/health/live")
+            report = await load.report()
+            print(f"replaced two gateways: {report['offered']} requests, {report['outcomes']}")
+            assert set(report["outcomes"]) == {"ok"}, report
+            assert min(_arrived(stage).values()) > 0
+        finally:
+            load.kill()
+            await proxy.close()
+
+    play(test, 180)
+
+
+def _arrived(stage):
+    """By gateway, as far as it has said."""
+    return {report.gateway: report.services[0].arrived for report in stage.controller.reports if report.services}

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import yaml
 from tests.cluster.authority import Authority, service_account_key
+from tests.kube import ranges
 
 DEFAULT_ASSETS = "/usr/local/kubebuilder/bin"
 HOW = (
@@ -74,12 +75,13 @@ class ControlPlane:
         self._temporary = tempfile.TemporaryDirectory(prefix="plimsoll-control-plane-")
         self.folder = Path(self._temporary.name)
         self._etcd_port, self._peer_port, self.port, self._manager_port = free_ports(4)
+        self._services = ranges.for_services()
         self._processes = {}
         self.authority = Authority(self.folder, "ca")
         self.front_proxy = Authority(self.folder, "front-proxy-ca")
         self.ca_file = self.authority.cert
         names = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
-        self._serving = self.authority.sign("kube-apiserver", dns=names, ips=("127.0.0.1", "10.96.0.1"))
+        self._serving = self.authority.sign("kube-apiserver", dns=names, ips=("127.0.0.1", f"{self._services}.1"))
         self._proxying = self.front_proxy.sign("front-proxy-client")
         self._accounts = service_account_key(self.folder)
 
@@ -193,7 +195,7 @@ class ControlPlane:
             find("kube-apiserver"), f"--etcd-servers=http://127.0.0.1:{self._etcd_port}", "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1", f"--secure-port={self.port}", f"--cert-dir={self.folder}",
             f"--tls-cert-file={cert}", f"--tls-private-key-file={key}", f"--client-ca-file={self.ca_file}",
-            "--authorization-mode=Node,RBAC", "--service-cluster-ip-range=10.96.0.0/16",
+            "--authorization-mode=Node,RBAC", f"--service-cluster-ip-range={self._services}.0/24",
             "--endpoint-reconciler-type=none", "--allow-privileged=true", "--profiling=false",
             f"--service-account-issuer={_ISSUER}", f"--service-account-key-file={self._accounts}",
             f"--service-account-signing-key-file={self._accounts}",
@@ -211,7 +213,7 @@ class ControlPlane:
             f"--authorization-kubeconfig={config}", "--leader-elect=false", "--use-service-account-credentials=true",
             f"--service-account-private-key-file={self._accounts}", f"--root-ca-file={self.ca_file}",
             "--bind-address=127.0.0.1", f"--secure-port={self._manager_port}", f"--cert-dir={self.folder}",
-            "--node-monitor-grace-period=20s", "--horizontal-pod-autoscaler-sync-period=2s",
+            "--node-monitor-grace-period=10s", "--node-monitor-period=1s", "--horizontal-pod-autoscaler-sync-period=2s",
             "--concurrent-gc-syncs=5", "--kube-api-qps=200", "--kube-api-burst=400",
         ]  # fmt: skip
 

@@ -8,7 +8,7 @@ import datetime
 import uuid
 from dataclasses import dataclass
 
-from tests.kube import defaults, ownership, patches, rules, schemas
+from tests.kube import defaults, ownership, patches, ranges, rules, schemas
 from tests.kube.errors import ApiError, conflict, invalid, not_found
 from tests.kube.kinds import Kind, Registry
 from tests.kube.shapes import shape_of
@@ -56,6 +56,7 @@ class Write:
 class Api:
     def __init__(self):
         self.store, self.registry = Store(), Registry()
+        self._services = ranges.for_services()
         self._addresses = 0
         for name in SYSTEM_NAMESPACES:
             self.create_now("v1", "Namespace", {"metadata": {"name": name}})
@@ -389,4 +390,4 @@ class Api:
 
     def _address(self):
         self._addresses += 1
-        return f"10.96.{self._addresses // 250}.{self._addresses % 250 + 1}"
+        return f"{self._services}.{self._addresses % 254 + 1}"

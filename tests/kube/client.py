@@ -50,8 +50,13 @@ class Client:
     async def __aexit__(self, *_):
         await self._session.close()
 
+    @property
+    def authority(self):
+        """The API server's CA, PEM bytes."""
+        return _data(self._cluster, "certificate-authority") or b""
+
     def _tls(self):
-        authority = _data(self._cluster, "certificate-authority")
+        authority = self.authority
         context = ssl.create_default_context(cadata=authority.decode() if authority else None)
         if certificate := _data(self._user, "client-certificate"):
             with tempfile.TemporaryDirectory() as folder:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote
 
@@ -16,7 +17,7 @@ from tests.kube.kinds import Kind
 from tests.kube.listing import list_page
 from tests.kube.store import encode
 from tests.kube.subresources import Subresources
-from tests.kube.watching import Watch
+from tests.kube.watching import Watch, disconnected
 from tests.kube.webhooks import Webhooks
 
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -118,7 +119,10 @@ class Server:
         except ApiError as error:
             code, answer = error.code, error.status()
         self._logged(request, code, began)
-        await _send(send, code, answer)
+        if isinstance(answer, AsyncGenerator):
+            await _send_stream(receive, send, answer)
+        else:
+            await _send(send, code, answer)
 
     def _logged(self, request, code, began):
         user = request.user.name if request.user else ""
@@ -293,6 +297,23 @@ async def _body(receive):
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+async def _send_stream(receive, send, chunks):
+    """Until they end or the client goes."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    gone = asyncio.ensure_future(disconnected(receive))
+    try:
+        while True:
+            more = asyncio.ensure_future(anext(chunks, None))
+            await asyncio.wait({more, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done() or more.result() is None:
+                more.cancel()
+                break
+            await send({"type": "http.response.body", "body": more.result(), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
 
 
 async def _send(send, code, answer):

@@ -84,11 +84,23 @@ class Subresources:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         url = f"https://{host}:{port}/containerLogs/{request.namespace}/{request.name}/{container}"
         query = {key: value for key, value in request.query.items() if key != "container"}
+        session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=5))
         try:
-            async with aiohttp.ClientSession() as session, session.get(url, params=query, ssl=context) as answer:
-                body = await answer.read()
-                if answer.status != 200:
-                    raise ApiError(answer.status, body.decode(errors="replace"))
-                return 200, body
-        except aiohttp.ClientError as error:
-            raise ApiError(500, f"Get {url!r}: {error}") from None
+            answer = await session.get(url, params=query, ssl=context)
+            if answer.status != 200:
+                raise ApiError(answer.status, (await answer.read()).decode(errors="replace"))
+        except BaseException as error:
+            await session.close()
+            if isinstance(error, aiohttp.ClientError):
+                raise ApiError(500, f"Get {url!r}: {error}") from None
+            raise
+        return 200, _stream(session, answer)
+
+
+async def _stream(session, answer):
+    """What the node says, as long as it says something."""
+    try:
+        async for chunk in answer.content.iter_any():
+            yield chunk
+    finally:
+        await session.close()

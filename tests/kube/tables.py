@@ -105,6 +105,12 @@ def _pod_status(obj):
     return (obj.get("status") or {}).get("phase", "Pending")
 
 
+def _node_status(obj):
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return ("Ready" if ready else "NotReady") + (",SchedulingDisabled" if obj["spec"].get("unschedulable") else "")
+
+
 def _pod_restarts(obj):
     return str(sum(one.get("restartCount", 0) for one in (obj.get("status") or {}).get("containerStatuses") or ()))
 
@@ -122,6 +128,7 @@ _BUILT_IN = {
         ("Available", lambda obj: str(_status(obj, "availableReplicas")[0])),
     ],
     "StatefulSet": [("Ready", lambda obj: f"{_status(obj, 'readyReplicas')[0]}/{obj['spec'].get('replicas', 1)}")],
+    "Node": [("Status", _node_status)],
     "Namespace": [("Status", lambda obj: (obj.get("status") or {}).get("phase", "Active"))],
     "Service": [
         ("Type", lambda obj: obj["spec"].get("type", "ClusterIP")),

@@ -27,7 +27,7 @@ class Watch:
                 first = [_line("ERROR", error.status())]
                 end()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
-        gone = asyncio.ensure_future(_disconnected(receive))
+        gone = asyncio.ensure_future(disconnected(receive))
         try:
             # headers go out at once, also where nothing is to be told yet
             await send({"type": "http.response.body", "body": b"".join(first), "more_body": True})
@@ -110,6 +110,6 @@ def _chunk(raw):
     return {"type": "http.response.body", "body": raw, "more_body": True}
 
 
-async def _disconnected(receive):
+async def disconnected(receive):
     while (await receive())["type"] != "http.disconnect":
         pass

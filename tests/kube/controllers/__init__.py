@@ -6,9 +6,10 @@ from tests.kube.controllers.collector import GarbageCollector, Namespaces
 from tests.kube.controllers.deployments import Deployments
 from tests.kube.controllers.disruption import Disruption
 from tests.kube.controllers.endpoints import EndpointSlices
+from tests.kube.controllers.nodes import NodeLifecycle
 from tests.kube.controllers.sets import DaemonSets, StatefulSets
 
-ALL = (GarbageCollector, Namespaces, Deployments, StatefulSets, DaemonSets, EndpointSlices, Disruption)
+ALL = (GarbageCollector, Namespaces, Deployments, StatefulSets, DaemonSets, EndpointSlices, Disruption, NodeLifecycle)
 
 
 class Controllers:

@@ -1,7 +1,7 @@
 """Who of ours may do what: the verbs each process uses, and why. A verb that nothing uses stands nowhere.
 
-A server-side apply that may create needs both `create` and `patch`; a list that is watched needs all of get (a single
-look before a decision), list and watch.
+A server-side apply that may create needs both `create` and `patch`. What is watched is listed once; `get` is a single
+look before a decision.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,6 @@ from typing import NamedTuple
 from plimsoll.backends.kubernetes.install.parts import obj
 from plimsoll.backends.kubernetes.install.values import Values
 from plimsoll.backends.kubernetes.names import (
-    CA_CONFIG,
     CERTIFICATES,
     CONTROLLER,
     GATEWAY,
@@ -21,7 +20,8 @@ from plimsoll.backends.kubernetes.names import (
 from plimsoll.backends.kubernetes.objects import Obj
 
 _RBAC = "rbac.authorization.k8s.io/v1"
-READ = ("get", "list", "watch")
+WATCH = ("list", "watch")
+READ = ("get", *WATCH)
 APPLY = ("create", "delete", "get", "list", "patch", "watch")
 SECRET_READER = "plimsoll-secret-reader"
 
@@ -39,29 +39,27 @@ class Rule(NamedTuple):
 
 
 OPERATOR_RULES = (
-    Rule("plimsoll.dev", ("modelservices",), (*READ, "patch"), "watched; the finalizer is a patch"),
-    Rule("plimsoll.dev", ("modelservices/status", "platforms/status", "tenants/status"), ("get", "patch"), "state"),
-    Rule("plimsoll.dev", ("revisions",), APPLY, "what each revision was made of"),
-    Rule("plimsoll.dev", ("revisions/status",), ("get", "patch"), "how each revision does"),
+    Rule("plimsoll.dev", ("modelservices",), (*WATCH, "get", "patch"), "watched; the finalizer is a patch"),
+    Rule("plimsoll.dev", ("platforms", "tenants"), WATCH, "classes, prices and routes shape what is rendered"),
+    Rule("plimsoll.dev", ("modelservices/status", "platforms/status", "tenants/status"), ("patch",), "conditions"),
     Rule("plimsoll.dev", ("modelservices/finalizers",), ("update",), "owner references that block deletion"),
-    Rule("plimsoll.dev", ("platforms", "tenants"), READ, "classes, prices and routes shape what is rendered"),
+    Rule("plimsoll.dev", ("revisions",), APPLY, "what each revision was made of"),
+    Rule("plimsoll.dev", ("revisions/status",), ("patch",), "how each revision does"),
     Rule("", ("configmaps", "serviceaccounts", "services"), APPLY, "a service's own objects"),
-    Rule("", ("persistentvolumeclaims",), APPLY, "the model cache of a namespace"),
+    Rule("", ("persistentvolumeclaims",), ("create", "get", "patch"), "the model cache of a namespace"),
     Rule("apps", ("deployments", "statefulsets"), APPLY, "a Deployment a revision"),
-    Rule("apps", ("deployments/scale", "statefulsets/scale"), ("get", "patch"), "rolling between revisions"),
-    Rule("apps", ("replicasets",), READ, "why no pod is made: quota, admission"),
+    Rule("apps", ("deployments/scale", "statefulsets/scale"), ("patch",), "rolling between revisions"),
     Rule("policy", ("poddisruptionbudgets",), APPLY, "draining a node leaves enough replicas"),
     Rule("autoscaling", ("horizontalpodautoscalers",), APPLY, "policy HPA, writer HPA"),
-    Rule("networking.k8s.io", ("ingresses", "networkpolicies"), APPLY, "the way in; who reaches a replica"),
+    Rule("networking.k8s.io", ("networkpolicies",), APPLY, "who reaches a replica, and what it reaches"),
+    Rule("networking.k8s.io", ("ingresses",), WATCH, "whether they still say what they should"),
     Rule("gateway.networking.k8s.io", ("httproutes",), APPLY, "the way in, where the cluster has the Gateway API"),
     Rule("keda.sh", ("scaledobjects",), APPLY, "writer KEDA"),
     Rule("monitoring.coreos.com", ("podmonitors", "servicemonitors"), APPLY, "metrics, where Prometheus' operator is"),
     Rule("resource.k8s.io", ("resourceclaimtemplates",), APPLY, "accelerators by dynamic resource allocation"),
-    Rule("", ("pods",), READ, "what is wrong with a replica, in words"),
-    Rule("", ("events",), ("create", "get", "list", "patch", "watch"), "told to people; why a pod does not start"),
-    Rule("events.k8s.io", ("events",), ("create", "patch"), "told to people"),
-    Rule("apiextensions.k8s.io", ("customresourcedefinitions",), READ, "which kinds of others are here"),
-    Rule("", ("namespaces",), READ, "a namespace that is going takes no new objects"),
+    Rule("", ("pods", "nodes"), WATCH, "what is wrong with a replica, in words"),
+    Rule("", ("events",), (*WATCH, "create", "patch"), "told to people; why a volume isn't mounted"),
+    Rule("", ("namespaces",), WATCH, "a namespace that is going takes no new objects"),
 )  # fmt: skip
 
 # By name: its own certificate authority stands in these, and in no other's.
@@ -80,10 +78,16 @@ OPERATOR_NAMED = (
 
 OPERATOR_SYSTEM = (
     Rule("coordination.k8s.io", ("leases",), ("create",), "who of two acts (create can't be limited by name)"),
-    Rule("coordination.k8s.io", ("leases",), ("get", "patch", "update", "watch"), "the same", (LEASE_OPERATOR,)),
+    Rule("coordination.k8s.io", ("leases",), ("get", "update"), "the same", (LEASE_OPERATOR,)),
     Rule("", ("secrets",), ("create",), "the certificate (create can't be limited by name)"),
-    Rule("", ("secrets",), ("get", "patch", "update"), "renewing the certificate", (CERTIFICATES,)),
-    Rule("", ("configmaps",), ("get", "patch", "update"), "the authority, for those who only verify", (CA_CONFIG,)),
+    Rule("", ("secrets",), ("get", "update"), "renewing the certificate", (CERTIFICATES,)),
+    Rule("networking.k8s.io", ("ingresses",), ("create", "delete", "get", "patch"), "the way in, beside the gateway"),
+    Rule(
+        "gateway.networking.k8s.io",
+        ("referencegrants",),
+        ("create", "delete", "get", "patch"),
+        "routes of a namespace may lead to the gateway",
+    ),
 )
 
 CONTROLLER_RULES = (

@@ -1,5 +1,7 @@
 """Who may do what: least privilege, and a team that needs nobody."""
 
+import pytest
+
 from plimsoll.backends.kubernetes.install import system_objects, values_of
 from plimsoll.backends.kubernetes.install.roles import (
     CONTROLLER_RULES,
@@ -82,3 +84,23 @@ def test_to_scale_and_to_deploy_are_two_rights():
         for kind in ("tenants", "platforms"):
             assert not may(roles[name], kind, "create"), name
         assert not may(roles[name], "modelservices/status", "patch"), name
+
+
+def test_the_operator_may_do_what_it_does_to_each_kind():
+    """Every kind that a service becomes, by the operator's own list of them."""
+    pytest.importorskip("lightkube", reason="needs the extra k8s")
+    from plimsoll.backends.kubernetes.operator import kinds
+
+    def verbs(kind):
+        group = kind.api_version.rpartition("/")[0]
+        return {
+            verb
+            for rule in (*OPERATOR_RULES, *OPERATOR_SYSTEM)
+            for verb in rule.verbs
+            if rule.group == group and kind.plural in rule.resources and not rule.names
+        }
+
+    for kind in (*kinds.WORKLOADS, *kinds.OWNED, kinds.REVISIONS):
+        assert verbs(kind) >= {"create", "delete", "get", "list", "patch", "watch"}, kind
+    for kind in kinds.SHARED:
+        assert verbs(kind) >= {"create", "get", "patch"}, kind

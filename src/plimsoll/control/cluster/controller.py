@@ -187,7 +187,9 @@ class ClusterController:
             state.cache_url = self._edge.cache_url_of(name, state.service)
             views.append(refresh_view(state))
         last = self._stream.snapshot
-        snapshot = Snapshot(last.version, tuple(views), self._edge.tenant_views(), self._edge.limits())
+        gateway = None if self._edge.platform is None else self._edge.platform.spec.gateway
+        template = (gateway and gateway.hostname_template) or ""
+        snapshot = Snapshot(last.version, tuple(views), self._edge.tenant_views(), self._edge.limits(), template)
         if self._version and snapshot == last:
             return
         self._version = max(last.version + 1, int(self._wall() * 1000))

@@ -25,29 +25,51 @@ def header(path: str, size: int) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT)
 
 
-def tar_size(files: Iterable[tuple[str, int]]) -> int:
-    """Bytes of the tar of (path, size)s."""
-    return sum(len(header(path, size)) + -(-size // _BLOCK) * _BLOCK for path, size in files) + 2 * _BLOCK
+class TarStream:
+    """The tar of (path, size)s below `root`, readable from any offset without making it: `size` bytes, always the same.
+    HostError where a file's size is another by now."""
 
+    def __init__(self, root: Path, files: Iterable[tuple[str, int]]) -> None:
+        self._root = root
+        self._parts: list[tuple[int, bytes | str]] = []  # (bytes, what): given bytes, or a file's path
+        for path, size in files:
+            head = header(path, size)
+            self._parts += [(len(head), head), (size, path)]
+            if size % _BLOCK:
+                self._parts.append((_BLOCK - size % _BLOCK, bytes(_BLOCK - size % _BLOCK)))
+        self._parts.append((2 * _BLOCK, bytes(2 * _BLOCK)))
+        self.size = sum(length for length, _ in self._parts)
 
-def tar_chunks(root: Path, files: Iterable[tuple[str, int]]) -> Iterator[bytes]:
-    """The tar of (path, size)s in pieces of at most 1 MiB. HostError where a file's size is another by now."""
-    for path, size in files:
-        yield header(path, size)
-        left = size
-        with open(root / path, "rb") as stream:
-            while left and (chunk := stream.read(min(_CHUNK, left))):
-                left -= len(chunk)
+    def chunks(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Bytes [start, end) in pieces of at most 1 MiB."""
+        end = self.size if end is None else min(end, self.size)
+        at = 0
+        for length, what in self._parts:
+            first, last = max(start, at) - at, min(end, at + length) - at
+            at += length
+            if first >= last:
+                continue
+            if isinstance(what, bytes):
+                yield what[first:last]
+            else:
+                yield from self._of_file(what, length, first, last)
+
+    def _of_file(self, path: str, size: int, first: int, last: int) -> Iterator[bytes]:
+        changed = f"{self._root / path} changed while it was packed; try again when nothing writes there"
+        with open(self._root / path, "rb", buffering=0) as stream:
+            if os.fstat(stream.fileno()).st_size != size:
+                raise HostError(changed)
+            stream.seek(first)
+            while first < last:
+                chunk = stream.read(min(_CHUNK, last - first))
+                if not chunk:
+                    raise HostError(changed)
+                first += len(chunk)
                 yield chunk
-            if left or stream.read(1):
-                raise HostError(f"{root / path} changed while it was packed; try again when nothing writes there")
-        if size % _BLOCK:
-            yield bytes(_BLOCK - size % _BLOCK)
-    yield bytes(2 * _BLOCK)
 
 
 def tar_bytes(root: Path, paths: Iterable[str]) -> bytes:
-    return b"".join(tar_chunks(root, [(path, os.path.getsize(root / path)) for path in paths]))
+    return b"".join(TarStream(root, [(path, os.path.getsize(root / path)) for path in paths]).chunks())
 
 
 def unpack(archive: Path | io.BufferedIOBase, target: Path, *, max_bytes: int) -> list[str]:

@@ -144,6 +144,7 @@ def uninstall(
 
     services, mine = on_cluster(context, None, found)
     console = out()
+    mine = [one for one in mine if one["kind"] != "Namespace"]  # it stays
     if not services and not mine:
         console.line("Plimsoll isn't installed there")
         return

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from plimsoll.backends.kubernetes.artifacts.references import CACHE_MOUNT
 from plimsoll.backends.kubernetes.install.parts import (
     TMP,
     container_security,
@@ -18,7 +19,6 @@ from plimsoll.backends.kubernetes.names import BALLOON_PRIORITY, MODEL_CACHE, SY
 from plimsoll.backends.kubernetes.objects import Obj
 
 CACHE_COMMAND = ("python", "-m", "plimsoll.app.model_cache")
-CACHE_DIR = "/cache"
 _SMALL = {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
 
 
@@ -27,9 +27,9 @@ def model_cache(values: Values) -> list[Obj]:
     read-only. The folder belongs to the node, so root of the container would own it; a first container hands it to the
     unprivileged user and ends."""
     cache, home = values.model_cache, values.model_cache.namespace
-    volume = {"name": "cache", "mountPath": CACHE_DIR}
+    volume = {"name": "cache", "mountPath": CACHE_MOUNT}
     hand_over = _quiet(
-        values, "hand-over", ("chown", "65532:65532", CACHE_DIR), mounts=[volume]
+        values, "hand-over", ("chown", "65532:65532", CACHE_MOUNT), mounts=[volume]
     ) | {
         "securityContext": container_security()
         | {"runAsNonRoot": False, "runAsUser": 0, "capabilities": {"drop": ["ALL"], "add": ["CHOWN"]}}
@@ -37,7 +37,7 @@ def model_cache(values: Values) -> list[Obj]:
     main = _quiet(
         values,
         "model-cache",
-        (*CACHE_COMMAND, "--to", CACHE_DIR, "--max-size", str(cache.max_size)),
+        (*CACHE_COMMAND, "--to", CACHE_MOUNT, "--max-size", str(cache.max_size)),
         mounts=[TMP, volume],
     ) | {
         "resources": cache.resources,

@@ -195,10 +195,12 @@ class Stage:
             "spec": {"model": {"path": "./mood.py"}, "routes": [{"path": f"/{service}"}]} | (spec or {}),
         }
         (config / "service.json").write_text(json.dumps(document))
-        process = Process(
-            self, name, "plimsoll.app.pod_replica", POD_IP=address(), PLIMSOLL_REVISION=name.rpartition("-")[0],
-            PLIMSOLL_CONFIG_DIR=str(config), PLIMSOLL_MODEL_PATH=str(place), **environment,
-        )  # fmt: skip
+        given = {
+            "PLIMSOLL_REVISION": name.rpartition("-")[0],
+            "PLIMSOLL_CONFIG_DIR": str(config),
+            "PLIMSOLL_MODEL_PATH": str(place),
+        }
+        process = Process(self, name, "plimsoll.app.pod_replica", **({"POD_IP": address()} | given | environment))
         self.processes.append(process)
         return process
 

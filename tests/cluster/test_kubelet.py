@@ -197,7 +197,9 @@ def test_what_crashes_is_started_again_and_says_why(cluster, namespace):
             assert state(again, "lastState")["terminated"]["exitCode"] == 3
             await api.until("Deployment", "web", namespace, test=serving(1))
             await api.create(workload(namespace, "broken", command=["sh", "-c", "echo no such model; exit 2"]))
-            broken = await pod_until(api, namespace, lambda pod: state(pod, "restartCount") == 2, "app=broken")
+            broken = await pod_until(
+                api, namespace, lambda pod: state(pod, "restartCount") == 2 and "waiting" in state(pod), "app=broken"
+            )
             last = state(broken, "lastState")["terminated"]
             assert (last["exitCode"], last["message"]) == (2, "no such model\n")
             assert state(broken)["waiting"]["reason"] == "CrashLoopBackOff"

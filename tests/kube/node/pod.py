@@ -196,7 +196,6 @@ class PodRunner:
         self._streaks[container.name] = streak + 1
         delay_s = min(self._kubelet.backoff_max_s, self._kubelet.backoff_s * 2**streak)
         container.last_state = container.state
-        container.restarts += 1
         name, uid = "_".join(reversed(self.key)), self.uid
         text = f"back-off {delay_s:g}s restarting failed container={container.name} pod={name}({uid})"
         container.state = {"waiting": {"reason": "CrashLoopBackOff", "message": text}}
@@ -204,6 +203,7 @@ class PodRunner:
         event = f"Back-off restarting failed container {container.name} in pod {name}({uid})"
         await self._kubelet.event(self.pod, "BackOff", event, "Warning")
         await asyncio.sleep(delay_s)
+        container.restarts += 1  # with the next start, not with the end: until then its log is the last life's
 
     # --- what a container gets ----------------------------------------------------------------------------------------
     def _place(self, container):

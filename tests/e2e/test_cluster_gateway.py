@@ -1,14 +1,18 @@
 """Gateways and replicas as pods: real processes on loopback addresses, an API server in memory, a controller."""
 
 import asyncio
+import hashlib
 import json
 import socket
 import ssl
 
 import pytest
+from tests.support.cache_servers import RedisServer
 from tests.support.certificates import Authority
-from tests.support.gateway_host import until
+from tests.support.gateway_host import Client, until
 from tests.support.pods import GATEWAY, NAMESPACE, Load, Stage, address, view
+
+from plimsoll.core.snapshot import LimitsView, Route, TenantView
 
 
 @pytest.fixture
@@ -93,8 +97,6 @@ def test_pods_come_and_go_and_the_api_server_too(play):
 
 
 def _routes(*paths):
-    from plimsoll.core.snapshot import Route
-
     return tuple(Route(path) for path in paths)
 
 
@@ -271,6 +273,48 @@ def test_gateways_are_replaced_one_by_one_and_no_connection_breaks(play):
             await proxy.close()
 
     play(test, 180)
+
+
+def test_a_quota_holds_across_gateways(play):
+    """Fifty a second for both together, however requests fall on them: what Redis says, not a half each."""
+
+    async def test(stage):
+        with RedisServer() as redis:
+            pod = stage.pod("mood-1-aaaaa")
+            gates = [stage.gateway(f"gateway-{letter}") for letter in "ab"]
+            tenant = TenantView("checkout", {"ci": hashlib.sha256(b"the-key").hexdigest()}, requests_per_s=50.0)
+            limits = LimitsView(gateways=2, url=redis.url)
+            stage.controller.publish(view(routes=_routes("/mood")), tenants=(tenant,), limits=limits)
+            stage.slices("mood", pod)
+            for one in (pod, *gates):
+                await one.ready()
+            key = [("x-api-key", "the-key")]
+            assert (await gates[0].post("/mood")).status == 401
+
+            async def flood(gate, seconds):
+                """As fast as it answers; statuses."""
+                client, found = await Client.connect(f"tcp:{gate.ip}:8080"), []
+                loop = asyncio.get_running_loop()
+                until_ = loop.time() + seconds
+                while loop.time() < until_:
+                    found.append((await client.ask("POST", "/mood", b"{}", key)).status)
+                client.close()
+                return found
+
+            await flood(gates[0], 1.5)  # what a bucket holds at first is spent, and leases are known
+            began = asyncio.get_running_loop().time()
+            # All on one gateway: without Redis it would allow 25.
+            alone = await flood(gates[0], 4.0)
+            both = await asyncio.gather(*(flood(gate, 4.0) for gate in gates))
+            took = asyncio.get_running_loop().time() - began
+            assert {200, 429} == set(alone) == set(both[0]) | set(both[1])
+            rates = alone.count(200) / 4, sum(one.count(200) for one in both) / 4
+            print(f"quota of 50/s over two gateways: {rates[0]:.0f}/s on one, {rates[1]:.0f}/s on both, {took:.1f} s")
+            assert 30 < rates[0] <= 60, rates
+            assert 30 < rates[1] <= 65, rates
+            assert not stage.controller.reports[-1].notes
+
+    play(test)
 
 
 def _arrived(stage):

@@ -89,6 +89,6 @@ def owned_labels(service: str) -> dict[str, str]:
 
 
 def serving_certificate(service: str) -> str:
-    """The Secret in a service's namespace with its replicas' ca.crt, tls.crt and tls.key (`gateway.replicaTls`): at
-    TLS_DIR, which TLS_VARIABLE names in a replica too."""
+    """The Secret in a service's namespace with its replicas' ca.crt, tls.crt and tls.key (`gateway.replicaTls`), at
+    REPLICA_TLS_DIR."""
     return f"{service}-certificate"

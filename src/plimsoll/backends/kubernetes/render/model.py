@@ -39,11 +39,8 @@ def model_parts(scene: Scene) -> ModelParts:
     if model.uri is None:
         path = model.path or ""
         if not service.in_image:
-            file = service.origin.file or "FILE"
-            raise ModelNotPacked(
-                f"{service.place('spec.model.path')}  spec.model.path: {path} is a local file, which a cluster can't "
-                f"reach; pack it: plimsoll pack {file}"
-            )
+            message = f"{path} is a local file, which a cluster can't reach; pack it: plimsoll pack"
+            raise ModelNotPacked(str(service.problem("spec.model.path", f"{message} {service.origin.file or 'FILE'}")))
         return ModelParts(model_path=MODEL_DIR if is_import(path) else path)
     if model.digest is None and parse_uri(model.uri).network:
         scene.note("spec.model.digest", "without it what stands at the uri may change between two replicas")

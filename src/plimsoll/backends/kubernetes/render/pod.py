@@ -6,15 +6,18 @@ from typing import Any
 
 from plimsoll.backends.kubernetes.names import (
     CONFIG_DIR,
+    GATEWAY,
+    GATEWAY_NAME_VARIABLE,
     LIVE_PATH,
     METRICS_PORT,
     MODEL_DIR,
     READY_PATH,
     REPLICA_COMMAND,
+    REPLICA_TLS_DIR,
+    REPLICA_TLS_VARIABLE,
     REVISION_LABEL,
     SERVING_PORT,
-    TLS_DIR,
-    TLS_VARIABLE,
+    SYSTEM_NAMESPACE,
     serving_certificate,
 )
 from plimsoll.backends.kubernetes.objects import Obj, without_empty
@@ -189,7 +192,7 @@ def _container(scene: Scene, revision: str, model: ModelParts, found: Devices | 
                 {"name": "config", "mountPath": CONFIG_DIR, "readOnly": True},
                 {"name": "tmp", "mountPath": "/tmp"},
                 *model.mounts,
-                *({"name": one["name"], "mountPath": TLS_DIR, "readOnly": True} for one in _certificate(scene)),
+                *({"name": one["name"], "mountPath": REPLICA_TLS_DIR, "readOnly": True} for one in _certificate(scene)),
                 *({"name": claim.name, "mountPath": claim.mount_path} for claim in claims),
             ],
         }
@@ -229,7 +232,10 @@ def _env(scene: Scene, revision: str, model: ModelParts) -> list[Obj]:
     if model.model_path != MODEL_DIR:
         own.append({"name": "PLIMSOLL_MODEL_PATH", "value": model.model_path})
     if _certificate(scene):
-        own.append({"name": TLS_VARIABLE, "value": TLS_DIR})
+        own.append({"name": REPLICA_TLS_VARIABLE, "value": REPLICA_TLS_DIR})
+        if scene.options.system_namespace != SYSTEM_NAMESPACE:
+            name = f"{GATEWAY}.{scene.options.system_namespace}.svc"
+            own.append({"name": GATEWAY_NAME_VARIABLE, "value": name})
     users: list[Obj] = []
     for one in scene.service.spec.runtime.env:
         if one.secret_ref is None:

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The programs that some tests and benches talk to: nginx (an upstream in C), wrk (a load client), curl (what users
-# type), redis-server, memcached. Installs what is missing with apt, as root or through sudo; without either it says what
-# to install.
+# type), redis-server, memcached, docker-registry (models as artifacts). Installs what is missing with apt, as root or
+# through sudo; without either it says what to install.
 set -euo pipefail
 
 missing=()
-for program in nginx wrk curl redis-server memcached openssl; do
+for program in nginx wrk curl redis-server memcached openssl docker-registry; do
     command -v "$program" >/dev/null 2>&1 || [ -x "/usr/sbin/$program" ] || missing+=("$program")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

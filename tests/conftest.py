@@ -26,6 +26,8 @@ IN_CI = (
     "memcached",
     "jwt",
     "openssl",
+    "docker-registry",
+    "moto",
 )
 
 

@@ -196,12 +196,18 @@ class Repository:
         try:
             return self._web.ask(method, url, headers=(headers or {}) | self._headers_for(url), body=body)
         except Refused as refused:
-            if refused.status != 401 or not self._same_host(url) or not self._auth.meet(refused):
+            if refused.status != 401 or not self._same_host(url) or not self._met(refused):
                 raise _explained(refused, self.shown) from None
         try:
             return self._web.ask(method, url, headers=(headers or {}) | self._headers_for(url), body=body)
         except Refused as refused:
             raise _explained(refused, self.shown) from None
+
+    def _met(self, refused: Refused) -> bool:
+        try:
+            return self._auth.meet(refused)
+        except Refused as again:
+            raise _explained(again, self.shown) from None
 
     def _headers_for(self, url: str) -> dict[str, str]:
         return self._auth.headers if self._same_host(url) else {}

@@ -132,9 +132,9 @@ def test_an_aggregated_api_of_another_is_never_taken_over(cluster):
         ask(lambda reach: install.apply_all(reach, objects, told([])))
     assert cluster.get("Namespace", "elsewhere") is None  # nothing was begun
     findings = judge(ask(lambda reach: gather(reach, values_of())), values_of())
-    told = next(one.text for one in findings if one.name == "metrics-apis")
-    assert told.startswith("external.metrics.k8s.io is served by keda-operator-metrics-apiserver")
-    assert "ours stays off" in told
+    words = next(one.text for one in findings if one.name == "metrics-apis")
+    assert words.startswith("external.metrics.k8s.io is served by keda-operator-metrics-apiserver")
+    assert "ours stays off" in words
     kind = cluster.api.kind("apiregistration.k8s.io/v1", "APIService")
     cluster.api.delete_now(kind, "", "v1beta1.external.metrics.k8s.io")
 

@@ -24,7 +24,7 @@ import urllib.request
 from pathlib import Path
 
 import yaml
-from tests.cluster.authority import Authority, service_account_key
+from tests.kube.authority import Authority, service_account_key
 from tests.kube import ranges
 
 DEFAULT_ASSETS = "/usr/local/kubebuilder/bin"

@@ -3,8 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import datetime
-import ipaddress
 import os
 import socket
 import tempfile
@@ -13,12 +11,10 @@ from pathlib import Path
 
 import uvicorn
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from tests.kube.api import Api
+from tests.kube.authority import Authority
 from tests.kube.controllers import Controllers
+from tests.kube.controllers.autoscaler import Autoscaler
 from tests.kube.hollow import HollowKubelet
 from tests.kube.server import Server
 
@@ -31,15 +27,14 @@ class FakeCluster:
     """
 
     def __init__(self, *, controllers=True, hollow=False, port=0, host="127.0.0.1"):
+        self._folder = tempfile.TemporaryDirectory(prefix="plimsoll-kube-")
+        self.folder = Path(self._folder.name)
+        self._certify()
         self.api = Api()
-        self.server = Server(self.api)
+        self.server = Server(self.api, self.front_proxy, self.ca_file)
         self.log, self.faults = self.server.log, self.server.faults
         self._with_controllers, self._with_hollow = controllers, hollow
         self._host, self.port = host, port
-        self._folder = tempfile.TemporaryDirectory(prefix="plimsoll-kube-")
-        self.folder = Path(self._folder.name)
-        self.ca_file = self.folder / "ca.crt"
-        self._certify()
         self._ready = threading.Event()
         self._loop = self._thread = self._http = None
         self.controllers = self.hollow = None
@@ -76,7 +71,9 @@ class FakeCluster:
         await self._listen()
         if self._with_controllers:
             self.hollow = HollowKubelet(self.api)
-            self.controllers = Controllers(self.api, *([self.hollow] if self._with_hollow else []))
+            self.autoscaler = Autoscaler(self.api, self.server.aggregation)
+            others = [self.autoscaler, self.server.aggregation, *([self.hollow] if self._with_hollow else [])]
+            self.controllers = Controllers(self.api, *others)
             self.controllers.start()
         self._ready.set()
         await self._stopping.wait()
@@ -91,7 +88,7 @@ class FakeCluster:
         held.bind((self._host, self.port))
         self.port = held.getsockname()[1]
         config = uvicorn.Config(self.server.app, log_level="error", lifespan="off", timeout_keep_alive=3600,
-                                ssl_certfile=self.folder / "tls.crt", ssl_keyfile=self.folder / "tls.key",
+                                ssl_certfile=self._serving[0], ssl_keyfile=self._serving[1],
                                 timeout_graceful_shutdown=1, access_log=False, http="httptools",
                                 interface="asgi3", proxy_headers=False)  # fmt: skip
         http = uvicorn.Server(config)
@@ -194,23 +191,7 @@ class FakeCluster:
         return path
 
     def _certify(self):
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
-        names = [
-            x509.DNSName(one) for one in ("localhost", "kubernetes.default.svc", "kubernetes.default", "kubernetes")
-        ]
-        names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
-        now = datetime.datetime.now(datetime.UTC)
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
-        builder = builder.not_valid_after(now + datetime.timedelta(days=2))
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-        certificate = builder.sign(key, hashes.SHA256())
-        pem = certificate.public_bytes(serialization.Encoding.PEM)
-        self.ca_file.write_bytes(pem)
-        (self.folder / "tls.crt").write_bytes(pem)
-        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                    serialization.NoEncryption())  # fmt: skip
-        (self.folder / "tls.key").write_bytes(private)
+        self.authority, self.front_proxy = Authority(self.folder, "ca"), Authority(self.folder, "front-proxy-ca")
+        names = ("localhost", "kubernetes.default.svc", "kubernetes.default", "kubernetes")
+        self._serving = self.authority.sign("kube-apiserver", dns=names, ips=("127.0.0.1",))
+        self.ca_file = self.authority.cert

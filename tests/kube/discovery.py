@@ -5,18 +5,19 @@ from tests.kube.kinds import VERBS
 VERSION = {"major": "1", "minor": "36", "gitVersion": "v1.36.0-memory", "platform": "linux/amd64"}
 
 
-def answer(registry, path):
-    """The document at `path` (a list of steps), None where there is none."""
+def answer(registry, path, aggregated=None):
+    """The document at `path` (a list of steps), None where there is none. `aggregated`: others' {group: [versions]}."""
+    groups = registry.groups() | (aggregated or {})
     match path:
         case ["version"]:
             return VERSION
         case ["api"]:
             return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
         case ["apis"]:
-            groups = [_group(name, versions) for name, versions in registry.groups().items()]
-            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
-        case ["apis", group] if group in registry.groups():
-            return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, registry.groups()[group])}
+            listed = [_group(name, versions) for name, versions in groups.items()]
+            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
+        case ["apis", group] if group in groups:
+            return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, groups[group])}
         case ["api", "v1"]:
             return _resources(registry, "", "v1")
         case ["apis", group, version] if version in registry.groups().get(group, ()):

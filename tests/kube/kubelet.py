@@ -17,8 +17,8 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.cluster.authority import Authority
 from tests.kube.api import timestamp
+from tests.kube.authority import Authority
 from tests.kube.client import MERGE, Client
 from tests.kube.errors import ApiError
 from tests.kube.node import scheduling

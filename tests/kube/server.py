@@ -5,16 +5,19 @@ import json
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, quote, unquote
 
+import aiohttp
 import yaml
 from tests.kube import discovery, tables
 from tests.kube.access import Access, Question
+from tests.kube.aggregation import Aggregation
 from tests.kube.api import APPLY, Stale, Write
 from tests.kube.errors import ApiError
 from tests.kube.faults import Faults, RequestLog
 from tests.kube.kinds import Kind
 from tests.kube.listing import list_page
+from tests.kube.services import Services
 from tests.kube.store import encode
 from tests.kube.subresources import Subresources
 from tests.kube.watching import Watch, disconnected
@@ -90,10 +93,12 @@ class Request:
 class Server:
     """`app` is the ASGI application."""
 
-    def __init__(self, api):
+    def __init__(self, api, front_proxy, client_ca):
         self.api = api
         self.access, self.faults, self.log = Access(api), Faults(), RequestLog()
-        self.webhooks = Webhooks(api)
+        self.services = Services(api)
+        self.webhooks = Webhooks(api, self.services)
+        self.aggregation = Aggregation(api, self.services, front_proxy, client_ca)
         self.subresources = Subresources(api, self.access)
         self.bookmark_s = 60.0
 
@@ -155,6 +160,8 @@ class Server:
 
     def _authorize(self, request):
         if request.kind is None:
+            if len(request.path) > 3 and self.aggregation.find(*request.path[1:3]):
+                return  # the aggregated server asks by a SubjectAccessReview
             asked = Question(request.verb, path="/" + "/".join(request.path))
         else:
             kind = request.kind
@@ -167,7 +174,7 @@ class Server:
 
     async def _answer(self, request):
         if request.kind is None:
-            return self._other(request)
+            return await self._other(request)
         if request.kind.review:
             answer = self.access.review(request.kind, request.document(), request.user, request.namespace)
             return 201, answer
@@ -186,13 +193,26 @@ class Server:
                 return await self._write(request)
         raise ApiError(405, f"{request.method} is not allowed here")
 
-    def _other(self, request):
+    async def _other(self, request):
         if request.path in (["healthz"], ["livez"], ["readyz"]):
             return 200, b"ok"
-        found = discovery.answer(self.api.registry, request.path)
+        match request.path:
+            case ["apis", group, version, *_] if service := self.aggregation.find(group, version):
+                return await self._elsewhere(service, request)
+        found = discovery.answer(self.api.registry, request.path, self.aggregation.groups())
         if found is None:
             raise ApiError(404, "the server could not find the requested resource")
         return 200, found
+
+    async def _elsewhere(self, service, request):
+        try:
+            path = "/" + "/".join(quote(step) for step in request.path)
+            kind = request.content_type or "application/json"
+            return await self.aggregation.forward(
+                service, request.method, path, request.query, request.body, request.user, kind
+            )
+        except (OSError, aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(503, f"error trying to reach service: {error}") from None
 
     def _get(self, request):
         record = self.api.found(request.kind, request.namespace, request.name)

@@ -12,11 +12,8 @@ _CONFIGURATIONS = ("admissionregistration.k8s.io", "validatingwebhookconfigurati
 
 
 class Webhooks:
-    """`ports`: {(namespace, service name): (host, port)} of services that this machine plays."""
-
-    def __init__(self, api):
-        self._api = api
-        self.ports = {}
+    def __init__(self, api, services):
+        self._api, self._services = api, services
 
     async def ask(self, change, user, dry_run=False):
         """Raises ApiError where one says no."""
@@ -67,7 +64,7 @@ class Webhooks:
             target = url
         else:
             service = client["service"]
-            host, port = self.ports.get((service["namespace"], service["name"])) or self._local(service)
+            host, port = self._services.find(service["namespace"], service["name"], service.get("port", 443))
             name = f"{service['name']}.{service['namespace']}.svc"
             target = f"https://{host}:{port}{service.get('path') or '/'}"
         limit = aiohttp.ClientTimeout(total=webhook.get("timeoutSeconds", 10))
@@ -77,25 +74,6 @@ class Webhooks:
         ):
             answer.raise_for_status()
             return (await answer.json())["response"]
-
-    def _local(self, service):
-        """ExternalName services lead to the name itself; others to a ready address of their EndpointSlices."""
-        place = service["namespace"], service["name"]
-        found = self._api.store.get(("", "services"), *place)
-        if found is None:
-            raise KeyError(f"service {place} not found")
-        port = service.get("port", 443)
-        if found.obj["spec"].get("type") == "ExternalName":
-            return found.obj["spec"]["externalName"], port
-        spec = next((one for one in found.obj["spec"].get("ports") or () if one["port"] == port), None)
-        for piece in self._api.store.list(("discovery.k8s.io", "endpointslices"), service["namespace"]):
-            if piece.labels.get("kubernetes.io/service-name") != service["name"] or spec is None:
-                continue
-            ports = [one["port"] for one in piece.obj.get("ports") or () if one.get("name", "") == spec.get("name", "")]
-            for endpoint in piece.obj.get("endpoints") or ():
-                if (endpoint.get("conditions") or {}).get("ready") and ports:
-                    return endpoint["addresses"][0], ports[0]
-        raise OSError(f"no endpoints available for service {service['name']!r}")
 
 
 def _review(change, user, dry_run):

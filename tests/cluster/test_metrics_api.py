@@ -116,6 +116,9 @@ def follower(namespace):
 
 @pytest.mark.timeout(180)
 def test_an_autoscaler_follows_a_metric_of_an_aggregated_api(cluster, namespace, tmp_path):
+    if getattr(cluster, "given", False):
+        pytest.skip("a given cluster's API server can't reach this machine's loopback")
+
     async def body(api):
         known = await api.get("ConfigMap", "extension-apiserver-authentication", "kube-system")
         authority = known["data"]["requestheader-client-ca-file"]

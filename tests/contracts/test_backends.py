@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -15,8 +16,14 @@ from pathlib import Path
 import psutil
 import pytest
 import uvloop
+from lightkube.config.kubeconfig import KubeConfig
+from tests.kube import FakeCluster
+from tests.kube.kubelet import Kubelet
 
 from plimsoll.backends.fake.backend import FakeBackend, Life, ManualClock
+from plimsoll.backends.kubernetes.api import Api
+from plimsoll.backends.kubernetes.backend import KubernetesBackend
+from plimsoll.backends.kubernetes.names import LIVE_PATH, METRICS_PORT, READY_PATH, REVISION_LABEL, SERVICE_LABEL
 from plimsoll.backends.local.backend import LocalBackend
 from plimsoll.backends.local.settings import LocalSettings
 from plimsoll.backends.local.spawner_exec import ExecSpawner
@@ -50,6 +57,10 @@ def as_script(template, replica, restarts):
 
 
 class Fake:
+    numbered = True  # ids are REVISION-NUMBER
+    lives_s = 0.3  # long enough to be seen ready
+    address = "unix:/"
+
     def __init__(self):
         self.clock = ManualClock()
         self.backend = FakeBackend(self.clock, script=as_script, backoff=lambda: Backoff(FIRST_S, 2.0, 1.0, 60.0))
@@ -68,6 +79,9 @@ class Fake:
     def has_settled(self, seen):
         return seen[0].load != {}
 
+    def process(self, replica):
+        return replica.pid
+
     async def quiet(self):
         pass
 
@@ -76,6 +90,10 @@ class Fake:
 
 
 class Local:
+    numbered = True
+    lives_s = 0.3
+    address = "unix:/"
+
     def __init__(self, kind):
         self.run_dir = Path(tempfile.mkdtemp(prefix="pl-", dir="/tmp"))
         self.spawner = ForkSpawner(self.run_dir) if kind == "fork" else ExecSpawner()
@@ -95,6 +113,9 @@ class Local:
     def has_settled(self, seen):
         return seen[0].reason != ""  # reports will not come, and that has been said
 
+    def process(self, replica):
+        return replica.pid
+
     async def quiet(self):
         """Long enough for something unwanted to happen."""
         await asyncio.sleep(0.1)
@@ -109,10 +130,90 @@ class Local:
         shutil.rmtree(self.run_dir)
 
 
-@pytest.fixture(params=["fake", "local-fork", "local-exec"])
+def pod_objects(template, namespace):
+    """A Deployment of `tests/support/tiny_pod.py`."""
+    labels = {SERVICE_LABEL: template.service, REVISION_LABEL: template.revision}
+    probe = {"port": METRICS_PORT}
+    container = {
+        "name": "model",
+        "image": "tiny",
+        "command": [sys.executable, f"{SUPPORT}/tiny_pod.py"],
+        "env": [
+            {"name": "TINY_ARGS", "value": json.dumps(dict(template.args))},
+            {"name": "PYTHONPATH", "value": SUPPORT},
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        ],
+        "startupProbe": {
+            "httpGet": probe | {"path": READY_PATH},
+            "periodSeconds": 1,
+            "failureThreshold": math.ceil(template.startup_s) + 1,
+        },
+        "readinessProbe": {"httpGet": probe | {"path": READY_PATH}, "periodSeconds": 1},
+        "livenessProbe": {"httpGet": probe | {"path": LIVE_PATH}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": str(template.cpus)}},
+    }
+    spec = {
+        "containers": [container],
+        "terminationGracePeriodSeconds": math.ceil(template.drain_s),
+        "automountServiceAccountToken": False,
+    }
+    return (
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": template.revision, "namespace": namespace, "labels": labels},
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": spec},
+            },
+        },
+    )
+
+
+class Kubernetes:
+    """The server in memory, with a kubelet whose containers are processes."""
+
+    numbered = False
+    lives_s = 3.0  # a kubelet looks once a second
+    address = "tcp:"
+
+    def __init__(self):
+        self.cluster = FakeCluster().open()
+        self.kubelet = Kubelet(self.cluster.kubeconfig, backoff_s=FIRST_S, retry_s=0.1)
+        self.kubelet.__enter__()
+        self.api = Api.connect(KubeConfig.from_file(self.cluster.kubeconfig).get())
+        self.backend = KubernetesBackend(self.api, namespace="default", make=pod_objects)
+
+    async def next(self):
+        with contextlib.suppress(TimeoutError):  # what settles is no change
+            await asyncio.wait_for(self.backend.changed(), 0.5)
+
+    def now(self):
+        return asyncio.get_running_loop().time()
+
+    def has_settled(self, seen):
+        return bool(seen) and seen[0].phase is ReplicaPhase.READY and seen[0].reason != ""
+
+    def process(self, replica):
+        return self.kubelet.process_of(replica.id, "default")
+
+    async def quiet(self):
+        await asyncio.sleep(0.5)
+
+    async def close(self):
+        await self.backend.close()
+        await self.backend.close()  # once more does no harm
+        await self.api.close()
+        await asyncio.to_thread(self.kubelet.__exit__)
+        await asyncio.to_thread(self.cluster.close)
+
+
+@pytest.fixture(params=["fake", "local-fork", "local-exec", "kubernetes"])
 def host(request, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", SUPPORT)  # where forked and exec'ed replicas find their entry
-    return Fake if request.param == "fake" else lambda: Local(request.param.removeprefix("local-"))
+    kinds = {"fake": Fake, "kubernetes": Kubernetes}
+    return kinds.get(request.param) or (lambda: Local(request.param.removeprefix("local-")))
 
 
 @pytest.fixture(params=["fork", "exec"])
@@ -179,11 +280,12 @@ def test_from_nothing_to_three_and_back(host):
         assert host.backend.observe() == ()
         await host.backend.apply((wish(3),))
         seen = await until(host, all_ready(3))
-        assert [replica.id for replica in seen] == ["echo-1-0", "echo-1-1", "echo-1-2"]
-        assert len({replica.pid for replica in seen}) == 3
+        if host.numbered:
+            assert [replica.id for replica in seen] == ["echo-1-0", "echo-1-1", "echo-1-2"]
+        assert len({host.process(replica) for replica in seen}) == 3
         assert len({replica.address for replica in seen}) == 3
         for replica in seen:
-            assert replica.address.startswith("unix:/")
+            assert replica.address.startswith(host.address)
             assert replica.started_at < replica.ready_at <= host.now()
             assert (replica.service, replica.restarts, replica.reason) == ("echo", 0, "")
         await host.backend.apply(())
@@ -196,15 +298,18 @@ def test_scaling_up_leaves_the_others_alone_and_down_takes_the_youngest(host):
     async def test(host):
         await host.backend.apply((wish(1),))
         (first,) = await until(host, all_ready(1))
+        process = host.process(first)
         await host.backend.apply((wish(3),))
         seen = await until(host, all_ready(3))
-        assert (seen[0].pid, seen[0].address) == (first.pid, first.address)
+        assert (host.process(seen[0]), seen[0].address) == (process, first.address)
+        ids = {replica.id for replica in seen}
         await host.backend.apply((wish(1),))
         (left,) = await until(host, all_ready(1))
-        assert left.pid == first.pid
+        assert host.process(left) == process
         await host.backend.apply((wish(2),))
         seen = await until(host, all_ready(2))
-        assert seen[1].id == "echo-1-3", "an id is never used twice"
+        assert seen[1].id not in ids, "an id is never used twice"
+        assert seen[1].id == "echo-1-3" or not host.numbered
 
     run(host, test)
 
@@ -229,15 +334,19 @@ def test_apply_twice_is_apply_once(host):
         seen = await until(host, all_ready(2))
         for _ in range(2):
             await host.backend.apply((wish(2),))
+        processes = [host.process(replica) for replica in seen]
         await host.quiet()
-        assert [(r.id, r.pid) for r in host.backend.observe()] == [(r.id, r.pid) for r in seen]
+        seen_again = host.backend.observe()
+        assert [(one.id, host.process(one)) for one in seen_again] == [
+            (one.id, process) for one, process in zip(seen, processes, strict=True)
+        ]
 
     run(host, test)
 
 
 def test_a_crash_is_followed_by_a_restart_later_and_later(host):
     async def test(host):
-        await host.backend.apply((wish(1, how="crash", after_s=0.3),))
+        await host.backend.apply((wish(1, how="crash", after_s=host.lives_s),))
         (replica,) = await until(host, all_ready(1))
         waits = []
         for restarts in range(3):
@@ -262,7 +371,7 @@ def test_a_failed_start_has_a_reason_and_the_last_log_lines(host):
         seen = await until(host, lambda seen: {r.phase for r in seen} == {ReplicaPhase.BACKING_OFF, ReplicaPhase.READY})
         failed = seen[0]
         assert failed.reason == "model.py:12 the weights are missing"
-        assert failed.log_tail == ("hello from echo-1-0", "line before the failure")
+        assert failed.log_tail == (f"hello from {failed.id}", "line before the failure")
         assert failed.ready_at is None
         seen = await until(host, lambda seen: seen[0].restarts >= 1 and seen[0].phase is ReplicaPhase.BACKING_OFF)
         assert len(seen[0].log_tail) == 2, "of its last life only"
@@ -297,8 +406,7 @@ def test_draining_waits_for_what_is_in_flight(host):
         (replica,) = await until(host, all_ready(1))
         began = host.now()
         await host.backend.apply(())
-        (draining,) = host.backend.observe()
-        assert draining.phase is ReplicaPhase.DRAINING
+        (draining,) = await until(host, in_phase(ReplicaPhase.DRAINING))
         assert (draining.address, draining.pid) == (replica.address, replica.pid), "gateways still use it"
         await until(host, lambda seen: seen == ())
         assert host.now() - began >= 0.4
@@ -367,15 +475,18 @@ def test_load_and_service_time_are_reported(host):
 def test_logs_of_the_living_and_the_dead(host):
     async def test(host):
         await host.backend.apply((wish(2), wish(1, "other-1", service="other")))
-        await until(host, lambda seen: len(seen) == 3 and all(r.phase is ReplicaPhase.READY for r in seen))
+        seen = await until(host, lambda seen: len(seen) == 3 and all(r.phase is ReplicaPhase.READY for r in seen))
+        ids, (other,) = [r.id for r in seen if r.service == "echo"], [r.id for r in seen if r.service == "other"]
+        await host.quiet()
         await host.backend.apply((wish(1), wish(1, "other-1", service="other")))
         await until(host, lambda seen: len(seen) == 2)
+        first, second = sorted(ids)
         lines = host.backend.logs("echo")
-        assert sorted(lines) == ["echo-1-0 hello from echo-1-0", "echo-1-1 hello from echo-1-1"]
-        assert host.backend.logs("echo", replica="echo-1-1") == ["echo-1-1 hello from echo-1-1"]
+        assert sorted(lines) == [f"{first} hello from {first}", f"{second} hello from {second}"]
+        assert host.backend.logs("echo", replica=second) == [f"{second} hello from {second}"]
         assert len(host.backend.logs("echo", lines=1)) == 1
         assert host.backend.logs("nobody") == []
-        assert host.backend.logs("echo", replica="other-1-0") == []
+        assert host.backend.logs("echo", replica=other) == []
 
     run(host, test)
 

@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Test files run beside each other: most of their time is waiting for processes. 0: one after another.
+WORKERS ?= auto
 
 .PHONY: demo test check bench bench-scaling examples format clean help
 
@@ -20,7 +22,7 @@ demo: $(STAMP)   ## serve the sentiment example on this machine
 	@$(BIN)/plimsoll up examples/sentiment/service.yaml
 
 test: $(STAMP) examples  ## all tests; prints what it skipped and how to get it
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 examples: $(STAMP) ## train and export the models that the examples serve
 	@$(BIN)/python examples/digits/train.py --if-missing
@@ -31,6 +33,7 @@ check: $(STAMP)  ## format, lint, types, import rules, generated files
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/check_generated.py
+	@$(BIN)/python scripts/generate_chart.py
 
 format: $(STAMP) ## format and mend what ruff can
 	@$(BIN)/ruff format .

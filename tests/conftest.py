@@ -1,6 +1,7 @@
 """For every test: what was skipped and how to get it, and in CI no skip for want of a server or library."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,6 +30,11 @@ IN_CI = (
     "docker-registry",
     "moto",
 )
+
+
+# A shell's background job ignores SIGINT, and so would every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

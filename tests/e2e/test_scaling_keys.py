@@ -193,7 +193,7 @@ def test_how_soon_replicas_go(up, files, offered, until):
     for name in WINDOWS:
         until(lambda name=name: events(running, name), within=20, message=lambda: running.cli("events").stdout)
         assert events(running, name)[0]["replicas"] > 1
-    until(lambda: statuses(running)["quick"]["replicas"]["wanted"] == 1, within=30)
+    until(lambda: statuses(running)["quick"]["replicas"]["wanted"] == 1, within=90)
     assert statuses(running)["careful"]["replicas"]["wanted"] > 1
 
 

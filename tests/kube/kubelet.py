@@ -14,7 +14,6 @@ import sys
 import tempfile
 import threading
 import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.kube.api import timestamp
@@ -25,10 +24,10 @@ from tests.kube.node import scheduling
 from tests.kube.node.containers import may_mount
 from tests.kube.node.logs import LogServer
 from tests.kube.node.network import Addresses, ServiceProxy
+from tests.kube.node.nodes import LEASES, NODE_INFO, is_new, is_unbound, lease_of
 from tests.kube.node.pod import PodRunner
 from tests.kube.node.reflector import Reflector, cancelled, insistent
 
-LEASES = "kube-node-lease"
 DEFAULT_NODE = {"cpu": "64", "memory": "256Gi", "pods": "110", "ephemeral-storage": "100Gi"}
 
 
@@ -205,7 +204,7 @@ class Kubelet:
                 "conditions": conditions,
                 "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": name}],
                 "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
-                "nodeInfo": _NODE_INFO,
+                "nodeInfo": NODE_INFO,
             }
             node = {
                 "apiVersion": "v1",
@@ -223,7 +222,7 @@ class Kubelet:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(15):
                 for name in self._nodes:
-                    await self.client.until("Node", name, test=lambda node: node is not None and not _new(node))
+                    await self.client.until("Node", name, test=lambda node: node is not None and not is_new(node))
 
     async def _make_lease_namespace(self):
         with contextlib.suppress(ApiError):
@@ -235,7 +234,7 @@ class Kubelet:
             for name in self._nodes:
                 if name not in self.dead:
                     with contextlib.suppress(Exception):
-                        await self.client.apply(_lease(name), force=True)
+                        await self.client.apply(lease_of(name), force=True)
                         await self._heal(name)
             await asyncio.sleep(1)
 
@@ -306,7 +305,7 @@ class Kubelet:
             self._scheduling.clear()
             if not self._schedules:
                 continue
-            waiting = [pod for pod in self.pods.objects.values() if _unbound(pod)]
+            waiting = [pod for pod in self.pods.objects.values() if is_unbound(pod)]
             for pod in sorted(waiting, key=lambda one: -one["spec"].get("priority", 0)):
                 with contextlib.suppress(Exception):
                     await self._place(pod)
@@ -369,33 +368,6 @@ class Kubelet:
         }  # fmt: skip
         with contextlib.suppress(Exception):
             await insistent(lambda: self.client.create(event), tries=3)
-
-
-def _new(node):
-    return any(one["key"] == "node.kubernetes.io/not-ready" for one in node["spec"].get("taints") or ())
-
-
-def _unbound(pod):
-    spec, status = pod["spec"], pod.get("status") or {}
-    return (
-        not spec.get("nodeName")
-        and "deletionTimestamp" not in pod["metadata"]
-        and status.get("phase") not in ("Succeeded", "Failed")
-        and spec.get("schedulerName", "default-scheduler") == "default-scheduler"
-        and not spec.get("schedulingGates")
-    )
-
-
-def _lease(name):
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name, "namespace": LEASES},
-            "spec": {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": now}}  # fmt: skip
-
-
-_NODE_INFO = dict.fromkeys(
-    ("machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion", "kubeletVersion",
-     "kubeProxyVersion", "operatingSystem", "architecture"), "process"
-) | {"kubeletVersion": "v1.36.0", "operatingSystem": "linux", "architecture": "amd64"}  # fmt: skip
 
 
 def main():

@@ -13,6 +13,7 @@ from tests.kube.node import containers
 from tests.kube.node.probes import Probe, port_of
 from tests.kube.node.reflector import cancelled, insistent
 from tests.kube.node.status import PodStatus
+from tests.kube.node.tokens import Tokens
 from tests.kube.node.volumes import TOKEN_PATH, MissingSource, Volumes
 
 _SIDECAR = "Always"
@@ -30,7 +31,7 @@ class PodRunner:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.address = kubelet.addresses.take()
         self.volumes = Volumes(pod, self.folder, kubelet.folder / node, config_maps=kubelet.config_maps.objects,
-                               secrets=kubelet.secrets.objects, token=self._token,
+                               secrets=kubelet.secrets.objects, token=Tokens(kubelet.client, pod).get,
                                authority=kubelet.authority)  # fmt: skip
         spec = pod["spec"]
         self.init = [containers.Container(one, self.folder / one["name"]) for one in spec.get("initContainers") or ()]
@@ -40,7 +41,7 @@ class PodRunner:
         self._ending = asyncio.Event()
         self._forced = asyncio.Event()
         self._grace_s = None
-        self._tokens, self._waiters = {}, []
+        self._waiters = []
         self._streaks = {}  # container's name -> restarts in a row
         self._changed = asyncio.Event()
         self._written = None
@@ -249,25 +250,6 @@ class PodRunner:
         if not argv:
             raise MissingSource(f"no command specified for image {spec.get('image')!r}")
         return argv
-
-    async def _token(self, audience, seconds):
-        """A ServiceAccount's token; a kept one while it lasts."""
-        token, until = self._tokens.get(audience, ("", 0.0))
-        if time.monotonic() < until:
-            return token
-        meta = self.pod["metadata"]
-        bound = {"apiVersion": "v1", "kind": "Pod", "name": meta["name"], "uid": meta["uid"]}
-        spec = {"expirationSeconds": max(600, seconds), "boundObjectRef": bound}
-        if audience:
-            spec["audiences"] = [audience]
-        account = self.pod["spec"].get("serviceAccountName") or "default"
-        path = f"/api/v1/namespaces/{self.key[0]}/serviceaccounts/{account}/token"
-        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        answer = await insistent(lambda: self._kubelet.client.request("POST", path, asked))
-        if answer is None:
-            raise MissingSource(f'serviceaccount "{account}" not found')
-        self._tokens[audience] = answer["status"]["token"], time.monotonic() + 0.8 * max(600, seconds)
-        return self._tokens[audience][0]
 
     # --- probes -------------------------------------------------------------------------------------------------------
     async def _probe(self, container):

@@ -111,7 +111,8 @@ class Fault:
 
 
 class WebFiles:
-    """Files with ETag and Range. `faults` are used up one an answer that would succeed; `asked`: (method, path, headers)."""
+    """Files with ETag and Range. `faults` are used up one an answer that would succeed; `asked`: (method, path,
+    headers)."""
 
     def __init__(self, files=None, *, ranges=True, lengths=True, token=""):
         self.files = dict(files or {})
@@ -138,12 +139,13 @@ class WebFiles:
                 with contextlib.suppress(ConnectionError):
                     outer.answer(self)
 
-            do_HEAD = do_POST = do_GET
+            do_HEAD = do_POST = do_GET  # noqa: N815
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # clients that are killed are what tests are about
         self.port = self.server.server_address[1]
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
         return self
 
@@ -212,8 +214,9 @@ class WebFiles:
 
 
 class ModelHub(WebFiles):
-    """What huggingface_hub and a resumed download ask of a hub: the repository's files with their sizes and LFS digests,
-    and `resolve`, which sends large files on to another host with a signed URL. `large`: from how many bytes on."""
+    """What huggingface_hub and a resumed download ask of a hub: the repository's files with their sizes and LFS
+    digests, and `resolve`, which sends large files on to another host with a signed URL. `large`: from how many bytes
+    on."""
 
     def __init__(self, files, *, storage=None, token="", large=1000, commit="a" * 40):
         super().__init__()

@@ -68,8 +68,9 @@ def exit_of(error: BaseException) -> Exit:
 def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     configure("json", always={"component": "fetch"})
-    # PID 1 of a container ignores SIGTERM unless told: what was fetched stays for the next start.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # PID 1 of a container ignores SIGTERM unless told. At once: what was fetched stays for the next start, and threads
+    # may wait for a silent peer.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     try:
         if args.prefetch is not None:
             return _prefetch(args)

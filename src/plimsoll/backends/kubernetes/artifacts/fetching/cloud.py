@@ -102,7 +102,8 @@ def _file_system(scheme: str, credentials: Credentials) -> Any:
             options["token"] = str(key)
         elif credentials.get("anonymous") == "true":
             options["token"] = "anon"
-        module, name = "gcsfs", "GCSFileSystem"
+        # Not the package's own choice, which asks a gRPC service for the kind of bucket first
+        module, name = "gcsfs.core", "GCSFileSystem"
     try:
         made = getattr(importlib.import_module(module), name)
     except ImportError:

@@ -174,7 +174,11 @@ def _all_blobs(source: Source, staging: Path, progress: Progress, fetcher: Fetch
             pool.submit(_one_blob, blob, _part(staging, number), staging / "tree", progress, fetcher)
             for number, blob in enumerate(source.blobs)
         ]
-        wait(running, return_when=FIRST_EXCEPTION)
+        try:
+            wait(running, return_when=FIRST_EXCEPTION)
+        except BaseException:
+            progress.stopped.set()
+            raise
         failed = [one.exception() for one in running if one.done() and not one.cancelled() and one.exception()]
         if failed:
             progress.stopped.set()

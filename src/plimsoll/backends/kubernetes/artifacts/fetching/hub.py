@@ -1,6 +1,8 @@
 """A repository on a model hub (`plimsoll-serve[hf]`): the hub's own library says what there is and at which commit; the
 bytes come over the same resumed downloads as everything else. HF_ENDPOINT names another hub."""
 
+from urllib.parse import quote
+
 from plimsoll.backends.kubernetes.artifacts.fetching.credentials import Credentials
 from plimsoll.backends.kubernetes.artifacts.fetching.download import Blob
 from plimsoll.backends.kubernetes.artifacts.fetching.sources import Source, hex_of, web_blob
@@ -13,12 +15,12 @@ from plimsoll.core.errors import HostError, UserError
 def hub_source(reference: Reference, digest: str, credentials: Credentials, web: Web) -> Source:
     """Raises Refused (401, 403, 404), Unreachable, and HostError without the extra."""
     try:
-        from huggingface_hub import HfApi, get_token, hf_hub_url
+        from huggingface_hub import HfApi, get_token
         from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
     except ImportError:
         raise HostError("hf:// needs a library that isn't installed: pip install 'plimsoll-serve[hf]'") from None
     token = credentials.get("HF_TOKEN", "token") or get_token() or ""
-    api = HfApi(token=token or False)
+    api = HfApi(endpoint=credentials.get("HF_ENDPOINT") or None, token=token or False)
     try:
         info = api.model_info(reference.host, revision=reference.revision or None, files_metadata=True, timeout=30)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
@@ -45,7 +47,7 @@ def hub_source(reference: Reference, digest: str, credentials: Credentials, web:
             continue
         if not is_safe_path(name):
             raise UserError(f"{reference.uri} holds {name[:200]!r}, which leads out of the model's folder")
-        url = hf_hub_url(reference.host, file.rfilename, revision=info.sha, endpoint=api.endpoint)
+        url = f"{api.endpoint}/{reference.host}/resolve/{info.sha}/{quote(file.rfilename)}"
         sha256 = file.lfs.sha256 if file.lfs is not None else ""
         version = f"{info.sha}"
         blob = web_blob(web, url, name, file.size, headers=headers, etag="", sha256=sha256)

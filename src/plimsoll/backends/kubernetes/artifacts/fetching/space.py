@@ -26,9 +26,10 @@ def check_room(folder: Path, need_bytes: int) -> None:
 
 def no_room(folder: Path, need_bytes: int, free: int | None = None) -> NoRoom:
     free = free_bytes(folder) if free is None else free
+    why = "are free" if free < need_bytes else "are free, but a quota or a limit on files' sizes ends before"
     return NoRoom(
-        f"no room for the model: it needs {format_bytes(need_bytes)} more in {folder}, where {format_bytes(free)} are "
-        "free; give the volume (emptyDir sizeLimit, ephemeral-storage, model cache) more"
+        f"no room for the model: it needs {format_bytes(need_bytes)} more in {folder}, where {format_bytes(free)} "
+        f"{why}; give the volume (emptyDir sizeLimit, ephemeral-storage, model cache) more"
     )
 
 

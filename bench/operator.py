@@ -8,6 +8,7 @@ time is told apart. Pods are hollow: ready at once. Prints a table, asserts noth
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import socket
@@ -69,6 +70,7 @@ def serve() -> None:
     """The API server's process: says where it is, then how often it was asked what, and forgets, at each line."""
     from tests.kube import FakeCluster
 
+    gc.disable()  # a full collection of its 10,000 objects stops it for half a second; an API server is written in Go
     with FakeCluster(hollow=True) as cluster:
         print(json.dumps(str(cluster.kubeconfig)), flush=True)
         for _ in sys.stdin:

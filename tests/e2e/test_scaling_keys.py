@@ -63,6 +63,9 @@ spec:
     pricePerHour: "0.40"
     capacity: {{cpu: 200m, memory: 4Gi}}
     provisioningTime: 30s
+    provisioningTimeP90: 30s
+    idleAfter: 10m
+    meanTimeBetweenFailures: 8760h
     minNodes: 1
     maxNodes: 3
     idleWatts: 20
@@ -271,6 +274,10 @@ def test_nodes_bound_what_a_plan_can_have(plimsoll, files, tmp_path):
     idle, _ = planned("fixed:1", minNodes=3)
     assert idle["node_hours"] == pytest.approx(3 * hours, rel=1e-3)
     soon, _ = planned("kpa:concurrency=2", capacity="{cpu: 50m, memory: 4Gi}", maxNodes=6, provisioningTime="1s")
-    late, _ = planned("kpa:concurrency=2", capacity="{cpu: 50m, memory: 4Gi}", maxNodes=6, provisioningTime="90s")
+    late, _ = planned("kpa:concurrency=2", capacity="{cpu: 50m, memory: 4Gi}", maxNodes=6, provisioningTime="90s",
+                      provisioningTimeP90="90s")  # fmt: skip
     print(soon, late)
     assert late["late_share"] + late["refused_share"] > soon["late_share"] + soon["refused_share"] + 0.1
+    failing, _ = planned("fixed:5", meanTimeBetweenFailures="1m")
+    print(failing)
+    assert failing["late_share"] + failing["refused_share"] > row["late_share"] + row["refused_share"] + 0.05

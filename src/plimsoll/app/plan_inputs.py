@@ -17,6 +17,7 @@ from plimsoll.sim.scenario import NodeClass
 
 if TYPE_CHECKING:
     from plimsoll.spec import Documents, ModelService, Platform
+    from plimsoll.spec.nodes import NodeClass as SpecNodeClass
 
 _MOST = 1000  # replicas of a service that no file bounds
 _SINGLE = "service"  # the name of one that no file names
@@ -73,7 +74,7 @@ def from_file(
         learned = _profile(path, service)
         warnings = tuple(_doubts(learned, service, path))
     memory = service.memory_request_bytes
-    needs = {"cpu": service.cpus, "memory": float(memory or 0), "replicas": 1.0}
+    needs = {"cpu": service.cpus, "memory": float(memory or 0), "replicas": 1.0} | _accelerators(service, platform)
     wish = service.spec.scaling.spares
     return Subject(
         name=service.name,
@@ -224,25 +225,44 @@ def read_source(source: str) -> Trace | dict[str, Trace]:
 
 def node_classes(platform: "Platform | None") -> tuple[NodeClass, ...]:
     """As the simulator has them. What a class doesn't bound has no end; one without a capacity holds one replica."""
-    if platform is None:
-        return ()
-    return tuple(
-        NodeClass(
-            name=one.name,
-            capacity=(
-                {"replicas": 1.0, "cpu": _NO_BOUND, "memory": _NO_BOUND}
-                if one.capacity is None
-                else {"replicas": _NO_BOUND, "cpu": _amount(one.capacity.cpu), "memory": _amount(one.capacity.memory)}
-            ),
-            price_per_hour=float(one.price_per_hour),
-            provisioning_s=one.provisioning_s,
-            least=one.min_nodes,
-            most=one.max_nodes,
-            idle_watts=float(one.idle_watts or 0),
-            max_watts=float(one.max_watts or 0),
-        )
-        for one in platform.spec.node_classes
+    return () if platform is None else tuple(map(_node_class, platform.spec.node_classes))
+
+
+def _node_class(one: "SpecNodeClass") -> NodeClass:
+    has = one.capacity
+    p90, mtbf = one.provisioning_time_p90, one.mean_time_between_failures
+    if has is None:
+        capacity = {"replicas": 1.0, "cpu": _NO_BOUND, "memory": _NO_BOUND, _gpus(one.name): _NO_BOUND}
+    else:
+        capacity = {"replicas": _NO_BOUND, "cpu": _amount(has.cpu), "memory": _amount(has.memory)}
+        if has.accelerators is not None:
+            capacity[_gpus(one.name)] = float(has.accelerators)
+    return NodeClass(
+        name=one.name,
+        capacity=capacity,
+        price_per_hour=float(one.price_per_hour),
+        provisioning_s=one.provisioning_s,
+        provisioning_p90_s=None if p90 is None else parse_duration(p90),
+        least=one.min_nodes,
+        most=one.max_nodes,
+        idle_after_s=parse_duration(one.idle_after),
+        idle_watts=float(one.idle_watts or 0),
+        max_watts=float(one.max_watts or 0),
+        mtbf_s=None if mtbf is None else parse_duration(mtbf),
     )
+
+
+def _gpus(node_class: str) -> str:
+    """A resource of its own for each class: a service asks for a kind of accelerator, which one kind of node has."""
+    return f"gpu {node_class}"
+
+
+def _accelerators(service: "ModelService", platform: "Platform | None") -> dict[str, float]:
+    wanted = service.spec.accelerator
+    found = None if wanted is None or platform is None else platform.accelerator_class(wanted.class_)
+    if wanted is None or found is None or found.node_class is None:
+        return {}
+    return {_gpus(found.node_class): wanted.count * found.of_one}
 
 
 def _amount(text: str | None) -> float:

@@ -20,7 +20,7 @@ _UNITS = 1_000_000
 _BOUNDLESS = 10**30
 _Z90 = 1.2815515655446004  # the standard normal's 90th percentile
 _PROVISIONING, _FAILURES = 11, 12  # streams beside those in `draws`
-_POWERED = ("gpu", "cpu")
+_GPU = "gpu"
 
 
 def fits(free: Sequence[int], need: Sequence[int]) -> int:
@@ -206,7 +206,8 @@ def _whole(amount: float, *, up: bool) -> int:
 def _powered(spec: NodeClass) -> str:
     """The resource by whose use its power is shared out: GPUs, else cores, else what it has a bound of."""
     bounded = [name for name, amount in spec.capacity.items() if amount > 0 and not isinf(amount)]
-    return next((name for name in (*_POWERED, *sorted(bounded)) if name in bounded), "")
+    gpus = [name for name in bounded if name.split()[0] == _GPU]  # `gpu`, or `gpu` and whose
+    return next((name for name in (*gpus, "cpu", *sorted(bounded)) if name in bounded), "")
 
 
 def _share(amount: float, capacity: float | None) -> float:

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from plimsoll.core.units import parse_duration
 from plimsoll.spec.base import Part
 from plimsoll.spec.scaling_values import Money
-from plimsoll.spec.values import Cores, DnsLabel, Duration, Labels, Memory
+from plimsoll.spec.values import Cores, DnsLabel, Duration, Labels, Memory, PositiveDuration
 
 MOST_NODES = 100_000
 _MOST_WATTS = 100_000
@@ -39,6 +39,14 @@ class NodeClass(Part):
     provisioning_time: Duration = Field(
         default="0s", description="How long a new node takes until replicas can start on it."
     )
+    provisioning_time_p90: Duration | None = Field(
+        default=None,
+        description="What one new node in ten exceeds; provisioningTime is the median. Default: always alike.",
+    )
+    idle_after: Duration = Field(default="10m", description="How long a node above minNodes stays with nothing to run.")
+    mean_time_between_failures: PositiveDuration | None = Field(
+        default=None, description="Of one node, for plan: 720h. Default: nodes don't fail."
+    )
     min_nodes: int = Field(default=0, ge=0, le=MOST_NODES, description="How many there are even with nothing to run.")
     max_nodes: int | None = Field(
         default=None, ge=0, le=MOST_NODES, description="How many there can be. Default: no bound."
@@ -53,6 +61,14 @@ class NodeClass(Part):
     @property
     def provisioning_s(self) -> float:
         return parse_duration(self.provisioning_time)
+
+    @field_validator("provisioning_time_p90")
+    @classmethod
+    def _p90_is_not_below_the_median(cls, p90: str | None, info: ValidationInfo) -> str | None:
+        median = info.data.get("provisioning_time")
+        if p90 is not None and median is not None and parse_duration(p90) < parse_duration(median):
+            raise ValueError(f"{p90} is below provisioningTime, the median; expected {median} or more")
+        return p90
 
     @field_validator("max_nodes")
     @classmethod

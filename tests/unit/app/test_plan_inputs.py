@@ -13,6 +13,10 @@ from plimsoll.app.plan_inputs import (
 )
 from plimsoll.core.errors import UserError
 from plimsoll.insight.profile import Profile
+from plimsoll.insight.traffic import constant
+from plimsoll.sim.nodes_kinds import Sizes
+from plimsoll.sim.scenario import Service
+from plimsoll.spec import ModelService
 
 SERVICE = """apiVersion: plimsoll.dev/v1alpha1
 kind: ModelService
@@ -136,6 +140,38 @@ def test_a_service_of_a_file_with_its_bounds_needs_and_policy(service, tmp_path)
     assert (cpu.capacity["cpu"], cpu.provisioning_s, cpu.most) == (16.0, 180.0, 4)
     assert cpu.capacity["replicas"] == float("inf")
     assert whole.capacity["replicas"] == 1.0
+
+
+GPUS = (
+    PLATFORM.partition("spec:")[0]
+    + """spec:
+  nodeClasses:
+  - {name: plain, pricePerHour: "0.80", capacity: {cpu: "16"}, provisioningTime: 3m, provisioningTimeP90: 5m,
+     idleAfter: 2m, meanTimeBetweenFailures: 720h}
+  - {name: h100, pricePerHour: "6.90", capacity: {cpu: "16", accelerators: 8}}
+  acceleratorClasses:
+  - {name: h100-1g, resourceName: nvidia.com/mig-1g.10gb, nodeClass: h100, share: "1/7"}
+"""
+)
+
+
+def test_what_asks_for_an_accelerator_fits_where_it_is_alone(service, tmp_path):
+    profile_at(tmp_path)
+    (tmp_path / "nodes.yaml").write_text(GPUS)
+    platform = read_platform(str(tmp_path / "nodes.yaml"), None)
+    asks = ModelService.parse(
+        service.dump() | {"spec": service.dump()["spec"] | {"accelerator": {"class": "h100-1g", "count": 2}}},
+        service.origin,
+    )
+    found = from_file(asks, platform, None, None)
+    plain, h100 = node_classes(platform)
+    assert (plain.provisioning_p90_s, plain.idle_after_s, plain.mtbf_s) == (300.0, 120.0, 720 * 3600.0)
+    assert (h100.provisioning_p90_s, h100.idle_after_s, h100.mtbf_s) == (None, 600.0, None)
+    (wanted,) = found.needs.keys() - from_file(service, platform, None, None).needs.keys()
+    assert found.needs[wanted] == pytest.approx(2 / 7)
+    assert wanted not in plain.capacity
+    one = Service(found.name, constant(1.0, 60.0), found.profile, found.bounds, needs=dict(found.needs))
+    assert [kind.holds for kind in Sizes([one], [plain, h100], 1).kinds] == [(0,), (8,)]  # of cores, 2 of 16
 
 
 def test_without_a_profile_the_command_that_makes_one_is_named(service):

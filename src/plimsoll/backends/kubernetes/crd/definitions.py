@@ -1,5 +1,6 @@
 """The four CustomResourceDefinitions: names, scope, columns, subresources, and the schema of each kind."""
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,7 +138,7 @@ def schema_of(kind: str) -> Schema:
         },
         "required": ["spec"],
     }
-    return with_rules(schema, known.rules)
+    return with_rules(copy.deepcopy(schema), known.rules)
 
 
 def crd(kind: str) -> Obj:

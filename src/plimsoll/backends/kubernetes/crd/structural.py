@@ -45,14 +45,9 @@ LISTS = {
 
 def structural(schema: Schema, at: str = "") -> Schema:
     """`at`: the key, dotted, without places in lists. Raises ValueError for what Kubernetes would refuse."""
-    if "patternProperties" in schema:  # keys of a known form: a structural schema only knows their values
-        (values,) = schema["patternProperties"].values()
-        schema = {key: one for key, one in schema.items() if key != "patternProperties"} | {
-            "additionalProperties": values
-        }
     unknown = schema.keys() - set(_SAME) - _DROPPED - {"anyOf", "const"}
     if unknown:
-        raise ValueError(f"{at or 'document'}: no structural form of {', '.join(sorted(unknown))}")
+        raise ValueError(f"{at}: no structural form of {', '.join(sorted(unknown))}")
     found: Schema = {word: schema[word] for word in _SAME if word in schema}
     if "const" in schema:
         found["enum"] = [schema["const"]]

@@ -54,7 +54,8 @@ def _is_asked(request: Mapping[str, Any], obj: Mapping[str, Any]) -> bool:
         return False
     if obj.get("apiVersion") != API_VERSION or obj.get("kind") not in KINDS:
         return False
-    if (obj.get("metadata") or {}).get("deletionTimestamp"):
+    meta = obj.get("metadata")
+    if isinstance(meta, Mapping) and meta.get("deletionTimestamp"):
         return False
     old = request.get("oldObject")
     return not (isinstance(old, Mapping) and old.get("spec") == obj.get("spec"))

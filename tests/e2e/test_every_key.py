@@ -1,7 +1,8 @@
 """No key is forgotten: each key of each kind, and each value of a choice, stands in a file that an e2e test serves.
 
 What the tests do with them is theirs: `test_service_keys.py`, `test_answer_keys.py`, `test_tenant_keys.py`,
-`test_scaling_keys.py`. Keys that only a cluster honours are shown by the tests of what is rendered for one.
+`test_scaling_keys.py`. Keys that only a cluster honours are shown by what is rendered for one:
+`tests/unit/backends/kubernetes/render/test_keys.py` takes each out and looks at the difference.
 """
 
 import json
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from tests.e2e import test_answer_keys, test_scaling_keys, test_service_keys, test_tenant_keys
 from tests.e2e.conftest import REPO
+from tests.unit.backends.kubernetes.render import keys as rendered
 
 SCHEMAS = sorted((REPO / "schema").glob("*.json"))
 
@@ -24,8 +26,8 @@ ELSEWHERE = {
     "spec.model.format=SKLearn": "tests/contracts/test_models.py",
 }
 
-RENDERED = REPO / "tests" / "unit" / "backends" / "kubernetes"
-# Of each kind, the keys that only a cluster honours, with all below them; each stands in a test below RENDERED.
+RENDERED = {*rendered.KEYS, *rendered.DEFAULTS, *rendered.ELSEWHERE}
+# Of each kind, the keys that only a cluster honours, with all below them.
 CLUSTER = {
     "ModelService": (
         "spec.model.uri",
@@ -108,19 +110,20 @@ def test_every_key_is_shown(file):
 
 
 @pytest.mark.parametrize("kind", CLUSTER)
-def test_every_key_of_a_cluster_is_rendered_in_a_test(kind):
-    """Looks for the key's last two words in one file: `env` alone would be found in any."""
+def test_every_key_of_a_cluster_is_rendered(kind):
     schema = next(found for found in map(json.loads, (file.read_text() for file in SCHEMAS)) if found["title"] == kind)
     keys = set(known(schema))
     for one in CLUSTER[kind]:
         assert any(key == one or key.startswith((f"{one}.", f"{one}=")) for key in keys), f"{one} is no key"
-    tests = [set(re.findall(r"\w+", file.read_text())) for file in RENDERED.rglob("*.py")]
-    missing = [
-        key
-        for key in sorted(keys)
-        if of_a_cluster(kind, key) and not any(set(re.split(r"[.=]", key)[-2:]) <= words for words in tests)
-    ]
-    assert missing == []
+    assert sorted({key for key in keys if of_a_cluster(kind, key)} - RENDERED) == []
+
+
+def test_a_key_that_changes_no_object_is_shown_in_the_test_that_is_named():
+    named = {key: found[0] for key, why in rendered.ELSEWHERE.items() if (found := re.search(r"tests/\S+", why))}
+    assert named
+    for key, where in named.items():
+        word = key.partition("=")[0].rpartition(".")[2]
+        assert word in (REPO / where).read_text(), f"{word} is not in {where}"
 
 
 def test_all_kinds_are_here():

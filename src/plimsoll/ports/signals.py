@@ -11,7 +11,6 @@ class PodSignal:
     """One replica's own figures by the metric's name: `requests_per_second`, `queue_length`, `concurrency`."""
 
     pod: str
-    labels: Mapping[str, str]
     values: Mapping[str, float]
     at: float
 

@@ -143,6 +143,11 @@ class KubernetesBackend:
         """Why what it tells may be old, or what was asked for isn't done."""
         return tuple(filter(None, (self._pods.problem, *self.counts.problems, self.problem)))
 
+    def labels_of(self, namespace: str, pod: str) -> Mapping[str, str] | None:
+        """None: there is no such pod."""
+        known = self._replicas.get(Key(namespace, pod))
+        return None if known is None else known.pod.labels
+
     def use_cpu(self, cores: Mapping[tuple[str, str], float]) -> None:
         """Cores in use by namespace and pod, as a metrics server tells them."""
         for key, replica in self._replicas.items():

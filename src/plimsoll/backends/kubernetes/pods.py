@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -62,6 +62,7 @@ class PodSeen:
     memory: str = ""
     load_s: float | None = None
     marks: tuple[str, str, str] = ("", "", "")
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_pod(obj: Obj) -> PodSeen | None:
@@ -104,6 +105,7 @@ def read_pod(obj: Obj) -> PodSeen | None:
         cpus=parse_quantity(str(requests.get("cpu") or limits.get("cpu") or "1")),
         memory=str(limits.get("memory") or ""),
         load_s=_load_s(container.get("startupProbe")),
+        labels=labels,
         marks=(
             annotations.get(DELETION_COST, ""),
             annotations.get(SAFE_TO_EVICT, ""),

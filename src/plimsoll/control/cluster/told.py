@@ -122,7 +122,7 @@ def signal_of(
         pods=tuple(
             signal
             for replica in state.seen
-            if replica.phase is ReplicaPhase.READY and (signal := _pod(state, replica, rates, now)) is not None
+            if replica.phase is ReplicaPhase.READY and (signal := _pod(replica, rates, now)) is not None
         ),
         holding=told.holding,
     )
@@ -149,10 +149,10 @@ def _predicted_p99_s(state: ClusterService, seen: Observation, rate: float) -> f
     return None if tail is None else tail.p99_s(ready, rate)
 
 
-def _pod(state: ClusterService, replica: ObservedReplica, rates: PodRates, now: float) -> PodSignal | None:
+def _pod(replica: ObservedReplica, rates: PodRates, now: float) -> PodSignal | None:
     rate = rates.of(replica.id, now)
     if rate is None:
         return None
     load = replica.load
     values = {RPS: rate, QUEUE: load.get("queued", 0.0), CONCURRENCY: load.get("in_flight", 0.0)}
-    return PodSignal(replica.id, {"service": state.short, "revision": replica.revision}, values, now)
+    return PodSignal(replica.id, values, now)

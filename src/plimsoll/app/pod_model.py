@@ -2,6 +2,7 @@
 
 import os
 
+from plimsoll.backends.kubernetes.artifacts.listing import LISTING_FILE, model_path
 from plimsoll.core.errors import UserError
 from plimsoll.models.source import guess_format, is_reference
 from plimsoll.spec import ModelService
@@ -18,6 +19,8 @@ def find_model(service: ModelService, place: str) -> str:
     if os.path.isfile(place):
         return place
     names = _names(place)
+    if LISTING_FILE in names:
+        return model_path(place, service.model_format)  # packed or fetched: it says which file is the model
     wanted = _last_part(written or str(getattr(service.spec.model, "uri", None) or ""))
     if wanted in names:
         return os.path.join(place, wanted)

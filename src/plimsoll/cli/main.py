@@ -21,6 +21,7 @@ from plimsoll.cli import (
     files,
     install,
     load,
+    pack,
     plan,
     preflight,
     profile,
@@ -81,6 +82,13 @@ _COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
         (
             "plimsoll plan service.yaml --trace yesterday.csv --fail-on-breach",
             "plimsoll plan --trace day.csv --service-time 4ms+1.5ms --p99 100ms --policies budget,hpa-rps,fixed:8",
+        ),
+    ),
+    "pack": (
+        pack.pack,
+        (
+            "plimsoll pack service.yaml | kubectl apply -n shop -f -",
+            "plimsoll pack services/ --registry registry.example.com/models -o packed.yaml",
         ),
     ),
     "render": (

@@ -3,6 +3,7 @@
 import pytest
 
 from plimsoll.app.pod_model import find_model
+from plimsoll.backends.kubernetes.artifacts.listing import LISTING_FILE, listing_of
 from plimsoll.core.errors import UserError
 from plimsoll.spec import ModelService
 
@@ -60,3 +61,12 @@ def test_what_cannot_be_told_is_said(tmp_path):
         find_model(model, str(tmp_path))
     with pytest.raises(UserError, match="can't be read: No such file or directory; mount the model there"):
         find_model(model, str(tmp_path / "none"))
+
+
+def test_a_packed_models_listing_says_which_file_it_is(tmp_path):
+    for name in ("model.py", "small.py"):
+        (tmp_path / name).write_text("class Model:\n    def predict(self, batch):\n        return batch\n")
+    packed = service(format="Python", uri="configmap://small-model", digest=DIGEST)
+    assert find_model(packed, str(tmp_path)) == str(tmp_path), "without one, a folder with model.py"
+    (tmp_path / LISTING_FILE).write_text(listing_of(tmp_path, ["model.py", "small.py"], "small.py").to_json())
+    assert find_model(packed, str(tmp_path)) == str(tmp_path / "small.py")

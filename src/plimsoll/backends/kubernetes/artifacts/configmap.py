@@ -21,7 +21,7 @@ MODEL_OF_LABEL = f"{GROUP}/model-of"  # on the ConfigMap: the service's name
 CONFIGMAP_MAX_BYTES = 700 * 1024  # base64 makes it 956 KiB; the API server takes 1 MiB of values in 1.5 MiB of request
 CLIENT_APPLY_MAX_BYTES = 250_000  # of the object's JSON; 262,144 with room for what kubectl adds
 _KEY = re.compile(r"[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,252}\Z")
-_PLAIN_TEXT = re.compile(r"[^\x00-\x08\x0b\x0c\x0d\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]*\Z")
+_PLAIN_TEXT = re.compile(r"[^\x00-\x08\x0b\x0c\x0d\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]*\Z")
 
 
 def configmap_of(service: str, namespace: str, root: Path, listing: Listing) -> tuple[Obj, str]:

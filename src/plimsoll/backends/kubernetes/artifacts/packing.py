@@ -60,13 +60,19 @@ def pack_small(
     return ModelService.parse(document, service.origin), [configmap]
 
 
+def configmap_if_small(service: ModelService, found: Found) -> tuple[Obj, str] | None:
+    """(ConfigMap, URI); None where it is too large for one."""
+    if found.listing.size > 16 * CONFIGMAP_MAX_BYTES:  # text shrinks to a tenth at best: larger ones aren't tried
+        return None
+    configmap, uri = configmap_of(service.name, service.metadata.namespace or "", found.layout.root, found.listing)
+    return (configmap, uri) if payload_bytes(configmap) <= CONFIGMAP_MAX_BYTES else None
+
+
 def small(service: ModelService, found: Found) -> tuple[Obj, str]:
     """(ConfigMap, URI). Raises SpecError where it is too large."""
-    namespace = service.metadata.namespace or ""
-    if found.listing.size <= 16 * CONFIGMAP_MAX_BYTES:  # text shrinks to a tenth at best: larger ones aren't tried
-        configmap, uri = configmap_of(service.name, namespace, found.layout.root, found.listing)
-        if payload_bytes(configmap) <= CONFIGMAP_MAX_BYTES:
-            return configmap, uri
+    made = configmap_if_small(service, found)
+    if made is not None:
+        return made
     raise service.problem(
         "spec.model.path",
         f"{service.spec.model.path} takes {format_bytes(found.listing.size)}, more than the "

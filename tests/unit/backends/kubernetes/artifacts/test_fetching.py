@@ -26,6 +26,7 @@ from plimsoll.spec import load_text
 
 DATA = bytes(itertools.islice(itertools.cycle(range(251)), 300_000))
 DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
+SERVICE = "apiVersion: plimsoll.dev/v1alpha1\nkind: ModelService\nmetadata: {name: mood}\n"
 
 
 class Naps(list):
@@ -267,10 +268,7 @@ def test_a_packed_configmap_with_folders(tmp_path, monkeypatch):
     (model / "lib").mkdir(parents=True)
     (model / "model.py").write_text("class Mood: ...\n")
     (model / "lib" / "words.txt").write_text("good\n")
-    text = (
-        "apiVersion: plimsoll.dev/v1alpha1\nkind: ModelService\nmetadata: {name: mood}\nspec: {model: {path: mood}}\n"
-    )
-    (service,) = load_text(text, file=str(tmp_path / "service.yaml"))
+    (service,) = load_text(SERVICE + "spec: {model: {path: mood}}\n", file=str(tmp_path / "service.yaml"))
     packed, (configmap,) = pack_small(service, tmp_path)
     mount = tmp_path / "mount"
     mounted(configmap, mount)
@@ -302,8 +300,7 @@ def mounted(configmap, folder):
 
 def test_a_mounted_configmap_is_checked_byte_for_byte(tmp_path):
     (tmp_path / "mood.py").write_text("class Mood: ...\n")
-    text = "apiVersion: plimsoll.dev/v1alpha1\nkind: ModelService\nmetadata: {name: mood}\nspec: {model: {path: mood.py}}\n"
-    (service,) = load_text(text, file=str(tmp_path / "service.yaml"))
+    (service,) = load_text(SERVICE + "spec: {model: {path: mood.py}}\n", file=str(tmp_path / "service.yaml"))
     packed, (configmap,) = pack_small(service, tmp_path)
     mounted(configmap, tmp_path / "mount")
     assert verify(tmp_path / "mount", packed.spec.model.digest).entry == "mood.py"
@@ -327,9 +324,8 @@ def s3():
     host, port = running.get_host_and_port()
     keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
     keys["AWS_REGION"] = "us-east-1"
-    client = boto3.client(
-        "s3", endpoint_url=keys["AWS_ENDPOINT_URL"], aws_access_key_id="k", aws_secret_access_key="s", region_name="us-east-1"
-    )  # fmt: skip
+    where = {"endpoint_url": keys["AWS_ENDPOINT_URL"], "region_name": "us-east-1"}
+    client = boto3.client("s3", aws_access_key_id="k", aws_secret_access_key="s", **where)
     client.create_bucket(Bucket="models")
     for key, data in {"mood/model.py": b"x = 1\n", "mood/w/w.bin": DATA, "digits.onnx": DATA}.items():
         client.put_object(Bucket="models", Key=key, Body=data)

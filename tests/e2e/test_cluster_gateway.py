@@ -147,7 +147,7 @@ def test_certificates_change_on_the_door_and_behind_it_and_no_request_fails(play
         load = Load(f"https://{ip}:8443/mood", ca=bundle, rate=50)
         churn = asyncio.ensure_future(_churn(stage, pods))
         try:
-            await until(lambda: stage.controller.reports[-1].services[0].arrived > 100, 60)
+            await until(lambda: load.runs() and stage.controller.reports[-1].services[0].arrived > 100, 60)
             # The door's certificate: another, then another authority's.
             for round_, authority in enumerate((old, new), 1):
                 stage.secret(door, serving(authority))
@@ -254,7 +254,7 @@ def test_gateways_are_replaced_one_by_one_and_no_connection_breaks(play):
         proxy = await Proxy(*gates).start()
         load = Load(f"{proxy.url}/mood", rate=80)
         try:
-            await until(lambda: sum(_arrived(stage).values()) > 100, 60)
+            await until(lambda: load.runs() and sum(_arrived(stage).values()) > 100, 60)
             for old in gates:
                 new = await stage.gateway(f"{old.name}-2", PLIMSOLL_DRAIN_LINGER="1.5").ready()
                 proxy.backends.append(new)

@@ -282,6 +282,11 @@ class Load:
         env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
+    def runs(self):
+        """True; an AssertionError with its words where it has ended."""
+        assert self.process.poll() is None, self.process.communicate()[1].decode()
+        return True
+
     async def report(self):
         """Ends it, and gives its report."""
         self.process.send_signal(signal.SIGINT)

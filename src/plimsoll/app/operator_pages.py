@@ -31,8 +31,16 @@ class _QuietServer(uvicorn.Server):
 class Page:
     """One app on one address, until closed."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
-        self._app, self._host, self._port, self._context = app, host, port, context
+    def __init__(
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        context: ssl.SSLContext | None = None,
+        *,
+        http: str | type[asyncio.Protocol] = "httptools",
+    ) -> None:
+        self._app, self._host, self._port, self._context, self._http = app, host, port, context, http
         self._server: _QuietServer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -44,7 +52,7 @@ class Page:
             self._app,
             lifespan="off",
             ws="none",
-            http="httptools",
+            http=self._http,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -90,19 +90,20 @@ class ClusterController:
         self._told: tuple[Figures, ...] = ()
         self._version = 0
         self._led = False
+        self.turned_at = 0.0  # on the clock: the end of the last turn
         self._kick = asyncio.Event()
 
     # --- what watches tell --------------------------------------------------------------------------------------------
 
     def take_service(self, name: str, service: ModelService | None, *, target: str = "") -> None:
-        """`name`: NAMESPACE/NAME. None: it is gone. `target`: the workload to scale, as the operator says."""
+        """`name`: NAMESPACE/NAME. None: it is gone. `target`: the workload to scale, as the operator says; "": none."""
         if service is None:
             self._services.pop(name, None)
             self._edge.forget("ModelService", name)
             for family in (self.metrics.replicas, self.metrics.replicas_wanted):
                 family.forget(name)
         elif (known := self._services.get(name)) is not None:
-            known.service, known.target = service, target or known.target
+            known.service, known.target = service, target
         else:
             self._services[name] = ClusterService(name, service, target)
         self._kick.set()
@@ -116,6 +117,10 @@ class ClusterController:
 
     def take_platform(self, platform: Platform | None) -> None:
         self._edge.platform = self._places.platform = platform
+        self._kick.set()
+
+    def wake(self) -> None:
+        """A turn soon: a secret is another."""
         self._kick.set()
 
     @property
@@ -166,6 +171,7 @@ class ClusterController:
         except Exception as error:
             self._failed("writing counts", error)
         self.metrics.reconcile_seconds.observe(time.perf_counter() - began)
+        self.turned_at = self._clock.now()
 
     def _observe(self, now: float) -> None:
         self._seen = self._backend.observe()

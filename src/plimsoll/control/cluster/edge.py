@@ -6,6 +6,7 @@ from pathlib import Path
 
 from plimsoll.control.edge import Edge
 from plimsoll.control.timeline import Timeline
+from plimsoll.core.snapshot import TenantView
 from plimsoll.spec import ModelService, SecretRef, Whole
 from plimsoll.spec.tenant import PlatformSecretRef
 
@@ -30,6 +31,11 @@ class ClusterEdge(Edge):
         if service.cache_secret_ref is None:
             return ""
         return self._kept("ModelService", name, partial(self._cache_url, service)) or ""
+
+    def tenant_views(self) -> tuple[TenantView, ...]:
+        """One whose keys can't be had lets nobody in, but it is there: without any tenant the doors would be open."""
+        views = {view.name: view for view in super().tenant_views()}
+        return tuple(views.get(name) or TenantView(name) for name in sorted(self.tenants))
 
     def _where(self, whole: Whole, ref: SecretRef) -> Path:
         if isinstance(whole, ModelService):

@@ -288,3 +288,14 @@ def test_a_tenant_that_is_gone_is_forgotten_and_rates_are_shared_by_the_gateways
         assert world.snapshot.tenants == ()
 
     run(test)
+
+
+def test_a_tenant_whose_keys_can_not_be_read_keeps_the_doors_shut():
+    async def test(world):
+        world.tenant()
+        await world.second()
+        (view,) = world.snapshot.tenants
+        assert (view.name, view.key_digests, view.subjects, view.jwt) == ("acme", {}, (), None)
+        assert any("no secret acme-keys" in message for message in world.messages)
+
+    run(test)

@@ -99,6 +99,7 @@ CONTROLLER_RULES = (
     Rule("", ("resourcequotas",), READ, "why a pod waits"),
     Rule("", ("events",), ("create", "get", "list", "patch", "watch"), "why a pod waits; what was decided"),
     Rule("discovery.k8s.io", ("endpointslices",), READ, "which replicas are ready"),
+    Rule("metrics.k8s.io", ("pods",), ("get", "list"), "CPU in use, for policy HPA"),
     Rule("authentication.k8s.io", ("tokenreviews",), ("create",), "is it a gateway that asks?"),
     Rule("authorization.k8s.io", ("subjectaccessreviews",), ("create",), "may this caller read metrics?"),
 )

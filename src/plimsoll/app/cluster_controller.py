@@ -1,0 +1,141 @@
+"""The entry point of the controller on a cluster: `python -m plimsoll.app.cluster_controller`.
+
+It talks to the cluster that it runs in, else to that of KUBECONFIG. From the environment (`backends.kubernetes.names`
+has the variables), POD_NAME, POD_NAMESPACE, POD_IP and
+
+    PLIMSOLL_CERTIFICATES     folder of tls.crt and tls.key, as the operator keeps them
+    PLIMSOLL_NAMESPACES       the namespaces whose services are scaled, with commas between them; all without it
+    PLIMSOLL_PROMETHEUS       http://HOST:PORT: figures from queries beside our own
+    PLIMSOLL_QUERIES          JSON of figure to query; gpu_utilization from the DCGM exporter without it
+    PLIMSOLL_PROMETHEUS_TOKEN_FILE
+    PLIMSOLL_METRICS_PORT, PLIMSOLL_CONTROL_PORT, PLIMSOLL_METRICS_API_PORT, PLIMSOLL_SCALER_PORT    0: not served
+    PLIMSOLL_LOG_LEVEL        info
+
+Without POD_IP, outside of a pod, all ports are on loopback. Exit status: 0 after SIGTERM, 2 for an environment that
+can't be used, 3 where there is no cluster, no certificate, or a port was taken.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from plimsoll.app.child_host import on_signals, run_loop
+from plimsoll.app.pod_replica import EXIT_MISUSED, leave_word
+from plimsoll.backends.kubernetes.names import (
+    CERTIFICATES_DIR,
+    CERTIFICATES_VARIABLE,
+    CONTROL_PORT,
+    CONTROLLER,
+    METRICS_API_PORT,
+    METRICS_PORT,
+    SCALER_PORT,
+    SIGNALS,
+    SYSTEM_NAMESPACE,
+)
+from plimsoll.backends.local.child import EXIT_FAILED, finish
+from plimsoll.core.errors import HostError, PlimsollError, UserError
+from plimsoll.telemetry.logs import configure
+
+_MOST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """`host`: where all ports listen. A port of 0 isn't served. `queries`: by the figure's name; with `prometheus`."""
+
+    identity: str
+    namespace: str = SYSTEM_NAMESPACE
+    namespaces: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    certificates: str = CERTIFICATES_DIR
+    metrics_port: int = METRICS_PORT
+    control_port: int = CONTROL_PORT
+    api_port: int = METRICS_API_PORT
+    scaler_port: int = SCALER_PORT
+    prometheus: str = ""
+    prometheus_token: str = ""
+    queries: Mapping[str, str] = field(default_factory=dict)
+
+
+def main() -> None:
+    environment = os.environ
+    try:
+        configure("json", environment.get("PLIMSOLL_LOG_LEVEL") or "info", stream=sys.stdout)
+        finish(run_loop(_run(environment)))
+    except PlimsollError as error:
+        print(f"plimsoll: {error}", file=sys.stderr)  # noqa: T201 - the last word
+        leave_word(environment, str(error))
+        finish(EXIT_FAILED if isinstance(error, HostError) else EXIT_MISUSED)
+
+
+def controller_settings(environment: Mapping[str, str]) -> ControllerSettings:
+    """Raises UserError, naming the variable."""
+    name = environment.get("POD_NAME") or f"{CONTROLLER}-{socket.gethostname()}"
+    namespaces = environment.get("PLIMSOLL_NAMESPACES", "")
+    return ControllerSettings(
+        identity=f"{name}_{uuid.uuid4().hex[:8]}",  # a container that was restarted is another holder
+        namespace=environment.get("POD_NAMESPACE") or SYSTEM_NAMESPACE,
+        namespaces=tuple(part.strip() for part in namespaces.split(",") if part.strip()),
+        host=environment.get("POD_IP") or "127.0.0.1",
+        certificates=environment.get(CERTIFICATES_VARIABLE) or CERTIFICATES_DIR,
+        metrics_port=_port(environment, "PLIMSOLL_METRICS_PORT", METRICS_PORT),
+        control_port=_port(environment, "PLIMSOLL_CONTROL_PORT", CONTROL_PORT),
+        api_port=_port(environment, "PLIMSOLL_METRICS_API_PORT", METRICS_API_PORT),
+        scaler_port=_port(environment, "PLIMSOLL_SCALER_PORT", SCALER_PORT),
+        prometheus=environment.get("PLIMSOLL_PROMETHEUS", ""),
+        prometheus_token=environment.get("PLIMSOLL_PROMETHEUS_TOKEN_FILE", ""),
+        queries=_queries(environment.get("PLIMSOLL_QUERIES", "")),
+    )
+
+
+async def _run(environment: Mapping[str, str]) -> int:
+    settings = controller_settings(environment)
+    try:
+        from plimsoll.app.controller_host import ControllerHost
+        from plimsoll.backends.kubernetes.api import Api
+    except ImportError as error:
+        raise UserError(f"{error.name} is missing; install it with: pip install 'plimsoll-serve[k8s]'") from None
+    stop = asyncio.Event()
+    on_signals(stop.set, signal.SIGTERM, signal.SIGINT)
+    api = Api.connect()
+    host = ControllerHost(api, settings)
+    try:
+        await host.run(stop)
+    finally:
+        await host.close()
+        await api.close()
+    return 0
+
+
+def _port(environment: Mapping[str, str], name: str, usual: int) -> int:
+    text = environment.get(name, "")
+    if not text:
+        return usual
+    if not text.isdecimal() or int(text) > _MOST_PORT:
+        raise UserError(f"{name} is {text!r}; expected a port, or 0 for none")
+    return int(text)
+
+
+def _queries(text: str) -> Mapping[str, str]:
+    if not text:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise UserError(f'PLIMSOLL_QUERIES is no JSON: {error}; expected {{"gpu_utilization": "avg by …"}}') from None
+    if not isinstance(found, dict) or not all(isinstance(query, str) for query in found.values()):
+        raise UserError('PLIMSOLL_QUERIES: expected figures by name: {"gpu_utilization": "avg by …"}')
+    unknown = sorted(found.keys() - set(SIGNALS))
+    if unknown:
+        raise UserError(f"PLIMSOLL_QUERIES: {unknown[0]} is no figure; there are {', '.join(SIGNALS)}")
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -6,10 +6,18 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2] / "src/plimsoll"
 
 # Only what is shown to people is told by the wall clock; everything that waits or measures is monotonic.
-WALL_CLOCK = {"app/up.py", "control/controller.py", "cli/services.py", "load/run.py"}
+WALL_CLOCK = {"app/up.py", "control/controller.py", "cli/services.py", "cli/cluster.py", "load/run.py"}
 # How old an answer is that another machine stored; when a token, whose issuer's clock is another's, is over; and the
 # times in the audit log.
-SHARED_CLOCK = {"gateway/cache/remote.py", "gateway/door.py", "telemetry/audit.py"}
+# On a cluster: conditions, events, certificates and pods' starts, which the API server and others wrote.
+SHARED_CLOCK = {
+    "gateway/cache/remote.py",
+    "gateway/door.py",
+    "telemetry/audit.py",
+    "control/cluster/controller.py",
+    "backends/kubernetes/replica.py",
+    "backends/kubernetes/operator/operator.py",
+}
 UNPICKLES = {"models/sklearn.py"}  # where `unsafeFormats: [Pickle]` allows it
 BANNED = {
     "yaml": {"load", "load_all", "unsafe_load", "full_load", "Loader", "UnsafeLoader", "FullLoader"},

@@ -16,6 +16,7 @@ from plimsoll import __version__
 from plimsoll.cli import (
     adopt,
     audit,
+    build,
     by_hand,
     completion,
     files,
@@ -90,6 +91,10 @@ _COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
             "plimsoll pack service.yaml | kubectl apply -n shop -f -",
             "plimsoll pack services/ --registry registry.example.com/models -o packed.yaml",
         ),
+    ),
+    "build": (
+        build.build,
+        ("plimsoll build service.yaml --tag registry.example.com/mood:1 > on-cluster.yaml",),
     ),
     "render": (
         render.render,

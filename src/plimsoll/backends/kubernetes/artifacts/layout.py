@@ -17,6 +17,7 @@ from plimsoll.backends.kubernetes.artifacts.ignoring import IGNORE_FILE, Ignored
 from plimsoll.core.errors import UserError
 from plimsoll.spec.formats import is_import
 
+BUILD_MARK = ".plimsoll-build"  # in a build context, which may be made anew
 _FILES_MAX = 5000  # a model beside more than that lies in a folder that is not its own
 _SECRET_NAMES = (
     ".env", ".env.*", "*.env", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "*.p12", "*.pfx", "*.jks", ".netrc",
@@ -102,13 +103,18 @@ def _walk(root: Path, within: str, ignored: Ignored, allow: tuple[str, ...]) -> 
     for one in sorted(os.scandir(root / within), key=lambda entry: entry.name):
         path = f"{within}{one.name}"
         if one.is_dir():
-            taken = not (one.is_symlink() or ignored(path, folder=True) or os.path.exists(f"{one.path}/pyvenv.cfg"))
+            taken = not (one.is_symlink() or ignored(path, folder=True) or _is_made(one.path))
             yield path, True, taken
             if taken:
                 yield from _walk(root, f"{path}/", ignored, allow)
         elif one.is_file():
             taken = _named(path, allow) or not (ignored(path, folder=False) or _is_service_file(one))
             yield path, False, taken
+
+
+def _is_made(folder: str) -> bool:
+    """A virtual environment, or what `plimsoll build` wrote beside the model."""
+    return any(os.path.exists(f"{folder}/{mark}") for mark in ("pyvenv.cfg", BUILD_MARK))
 
 
 def _is_service_file(entry: "os.DirEntry[str]") -> bool:

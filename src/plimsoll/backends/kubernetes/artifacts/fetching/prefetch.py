@@ -46,6 +46,11 @@ class Keeper:
         self._cache, self._fetcher = cache, fetcher
         self._failed: dict[Wanted, tuple[int, float]] = {}  # how often, when it is tried again
 
+    @property
+    def failing(self) -> bool:
+        """Whether something is to be tried again."""
+        return bool(self._failed)
+
     def work(self, wanted: Iterable[Wanted], now: float) -> list[Wanted]:
         """Fetches what is missing and due; those that failed. Never raises for a single model."""
         all_of_it = list(dict.fromkeys(wanted))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -166,7 +167,10 @@ class Server:
         else:
             kind = request.kind
             namespace = request.namespace
-            asked = Question(request.verb, kind.group, request.resource, namespace, request.name)
+            # A list or watch of one by its name is held against resourceNames (apiserver, request/requestinfo.go).
+            one = re.fullmatch(r"metadata\.name=([^,=]+)", request.query.get("fieldSelector", ""))
+            name = one[1] if one and not request.name else request.name
+            asked = Question(request.verb, kind.group, request.resource, namespace, name)
             if request.content_type in APPLY and self.api.store.get(kind.store, namespace, request.name) is None:
                 self.access.check(request.user, asked)
                 asked = Question("create", kind.group, request.resource, namespace, request.name)

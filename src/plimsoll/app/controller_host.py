@@ -5,6 +5,7 @@ gets an answer from a controller that knows nothing yet. Ending: the ports first
 """
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Coroutine, Mapping, Sequence
@@ -57,6 +58,8 @@ from plimsoll.spec import ModelService, Platform, Tenant
 LOG = logging.getLogger(__name__)
 
 _SECRETS_S = 10.0  # longest wait for those that are named, before gateways are told
+_OTHERS_S = 3.0  # longest wait for what it can do without: nodes, the front proxy's authority
+_NEEDED = (SERVICES, TENANTS, PLATFORMS)  # without tenants every door would be open
 _STUCK_S = 30.0  # a loop that has not turned for so long is dead
 
 
@@ -149,7 +152,10 @@ class ControllerHost:
             await self._serve(Page(app, settings.host, settings.metrics_port))
         for watch in self._watches.values():
             self._go(watch.run())
-        await asyncio.gather(self.backend.start(), *(watch.synced.wait() for watch in self._watches.values()))
+        await asyncio.gather(self.backend.start(), *(self._watches[name].synced.wait() for name in _NEEDED))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_OTHERS_S):
+                await asyncio.gather(*(watch.synced.wait() for watch in self._watches.values()))
         await self._look_at_version()
         await self.controller.tick()  # which asks for the secrets that are named
         await self.secrets.settled(_SECRETS_S)
@@ -295,7 +301,8 @@ class ControllerHost:
     def _why_not_ready(self) -> str:
         if self._ready:
             return ""
-        waits = [watch.problem or watch.path for watch in self._watches.values() if not watch.synced.is_set()]
+        watches = (self._watches[name] for name in _NEEDED)
+        waits = [watch.problem or watch.path for watch in watches if not watch.synced.is_set()]
         return "; ".join(waits) or "not everything was heard of yet"
 
     def _why_dead(self) -> str:

@@ -62,6 +62,7 @@ def test_pods_come_and_go_and_the_api_server_too(play):
 
         # Terminating: no new work.
         stage.controller.publish(view(routes=_routes("/mood")))
+        assert await stage.controller.server.acked(stage.controller.server.snapshot.version, 20.0)
         stage.slices("mood", second, ending=[first])
         await answers_of(gate, second.name)
         for _ in range(20):

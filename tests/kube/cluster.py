@@ -106,6 +106,7 @@ class FakeCluster:
         await loop
         await http.shutdown(sockets=[held])
         held.close()
+        self._abort(http)  # who came while it was ending
 
     @staticmethod
     def _abort(http):

@@ -27,7 +27,10 @@ def network_policy(scene: Scene, *, routed: bool) -> Obj | None:
             "podSelector": {"matchLabels": scene.pod_labels},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [
-                {"from": _callers(scene, routed), "ports": [_port("http")]},
+                {
+                    "from": _callers(scene, routed),
+                    "ports": [_port("http"), *([_port("https")] if scene.secure else [])],
+                },
                 {"from": _watchers(scene), "ports": [_port("metrics")]},
             ],
             "egress": _ways_out(scene),

@@ -8,6 +8,8 @@ from plimsoll.backends.kubernetes.names import (
     CONFIG_DIR,
     GATEWAY,
     GATEWAY_NAME_VARIABLE,
+    GATEWAY,
+    GATEWAY_NAME_VARIABLE,
     LIVE_PATH,
     METRICS_PORT,
     MODEL_DIR,
@@ -17,6 +19,7 @@ from plimsoll.backends.kubernetes.names import (
     REPLICA_TLS_VARIABLE,
     REVISION_LABEL,
     SERVING_PORT,
+    SYSTEM_NAMESPACE,
     SYSTEM_NAMESPACE,
     serving_certificate,
 )
@@ -178,7 +181,7 @@ def _container(scene: Scene, revision: str, model: ModelParts, found: Devices | 
             "command": list(REPLICA_COMMAND),
             "env": _env(scene, revision, model),
             "ports": [
-                {"name": "http", "containerPort": SERVING_PORT, "protocol": "TCP"},
+                {"name": scene.serving, "containerPort": SERVING_PORT, "protocol": "TCP"},
                 {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
             ],
             "resources": made,
@@ -233,6 +236,9 @@ def _env(scene: Scene, revision: str, model: ModelParts) -> list[Obj]:
         own.append({"name": "PLIMSOLL_MODEL_PATH", "value": model.model_path})
     if _certificate(scene):
         own.append({"name": REPLICA_TLS_VARIABLE, "value": REPLICA_TLS_DIR})
+        if scene.options.system_namespace != SYSTEM_NAMESPACE:
+            name = f"{GATEWAY}.{scene.options.system_namespace}.svc"
+            own.append({"name": GATEWAY_NAME_VARIABLE, "value": name})
         if scene.options.system_namespace != SYSTEM_NAMESPACE:
             name = f"{GATEWAY}.{scene.options.system_namespace}.svc"
             own.append({"name": GATEWAY_NAME_VARIABLE, "value": name})

@@ -42,6 +42,17 @@ class Scene:
     def plain(self) -> bool:
         return self.options.mode is Mode.PLAIN
 
+    @property
+    def secure(self) -> bool:
+        """Gateways and replicas speak TLS. Certificates are the operator's: without it there are none."""
+        return not self.plain and self.platform is not None and self.platform.spec.gateway.replica_tls == "Required"
+
+    @property
+    def serving(self) -> str:
+        """The pods' own name for their serving port. While TLS is turned on there are pods of both kinds, and a slice
+        names the ports that its pods have: so gateways know how to speak to which."""
+        return "https" if self.secure else "http"
+
     @cached_property
     def written(self) -> Mapping[str, Any]:
         """The spec as the user wrote it."""

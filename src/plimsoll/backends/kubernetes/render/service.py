@@ -6,7 +6,7 @@ from plimsoll.backends.kubernetes.names import COMPONENT_LABEL
 from plimsoll.backends.kubernetes.objects import Obj
 from plimsoll.backends.kubernetes.render.scene import Scene
 
-PORT = 80
+PORT, TLS_PORT = 80, 443
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
 
 
@@ -33,6 +33,10 @@ def service_object(scene: Scene) -> Obj:
     ports: list[Obj] = [
         {"name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"},
     ]
+    if scene.secure:
+        ports.append(
+            {"name": "https", "port": TLS_PORT, "targetPort": "https", "protocol": "TCP", "appProtocol": "https"}
+        )
     if scene.platform is not None and scene.platform.spec.monitoring == "ServiceMonitor":
         ports.append({"name": "metrics", "port": 9090, "targetPort": "metrics", "protocol": "TCP"})
     return {
@@ -60,6 +64,6 @@ def headless_service(scene: Scene) -> Obj | None:
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "selector": scene.pod_labels,
-            "ports": [{"name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP"}],
+            "ports": [{"name": "http", "port": PORT, "targetPort": scene.serving, "protocol": "TCP"}],
         },
     }

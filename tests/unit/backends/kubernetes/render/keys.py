@@ -82,11 +82,9 @@ ELSEWHERE = {
     "spec.nodeClasses.capacity.accelerators": "prices: tests/unit/spec/test_spec_cluster.py",
     "spec.acceleratorClasses.memory": "for people and plans: tests/unit/spec/test_spec_cluster.py",
     "spec.acceleratorClasses.share": "prices: tests/unit/spec/test_spec_cluster.py",
-    "spec.modelCache.nodeSelector": "where the cache's DaemonSet runs, which comes with plimsoll install",
     "spec.disruption.noCapacity=Wait": "what the controller does without room",
     "spec.disruption.noCapacity=PreemptLower": "what the controller does without room",
     "spec.disruption.noCapacity=Fallback": "what the controller does without room",
-    "spec.quota.accelerators": "what a tenant's services may hold together: the controller's",
 }
 
 

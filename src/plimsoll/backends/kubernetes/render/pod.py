@@ -8,8 +8,6 @@ from plimsoll.backends.kubernetes.names import (
     CONFIG_DIR,
     GATEWAY,
     GATEWAY_NAME_VARIABLE,
-    GATEWAY,
-    GATEWAY_NAME_VARIABLE,
     LIVE_PATH,
     METRICS_PORT,
     MODEL_DIR,
@@ -19,7 +17,6 @@ from plimsoll.backends.kubernetes.names import (
     REPLICA_TLS_VARIABLE,
     REVISION_LABEL,
     SERVING_PORT,
-    SYSTEM_NAMESPACE,
     SYSTEM_NAMESPACE,
     serving_certificate,
 )
@@ -236,9 +233,6 @@ def _env(scene: Scene, revision: str, model: ModelParts) -> list[Obj]:
         own.append({"name": "PLIMSOLL_MODEL_PATH", "value": model.model_path})
     if _certificate(scene):
         own.append({"name": REPLICA_TLS_VARIABLE, "value": REPLICA_TLS_DIR})
-        if scene.options.system_namespace != SYSTEM_NAMESPACE:
-            name = f"{GATEWAY}.{scene.options.system_namespace}.svc"
-            own.append({"name": GATEWAY_NAME_VARIABLE, "value": name})
         if scene.options.system_namespace != SYSTEM_NAMESPACE:
             name = f"{GATEWAY}.{scene.options.system_namespace}.svc"
             own.append({"name": GATEWAY_NAME_VARIABLE, "value": name})

@@ -8,6 +8,9 @@ has the variables), POD_NAME, POD_NAMESPACE, POD_IP and
     PLIMSOLL_WORKERS              services that are looked at at once (8)
     PLIMSOLL_CONTROLLER_STATUS    where controllers say how services do, where it is not their Service
     PLIMSOLL_CERTIFICATE_NAMES    more names for the certificate, with commas between them
+    PLIMSOLL_RETRY_SECONDS        the longest wait before what was refused is tried again (60)
+    PLIMSOLL_LEASE_SECONDS        after so long without a word from the operator that leads, another does (15)
+    PLIMSOLL_FIGURES_SECONDS      how often controllers are asked (10)
     PLIMSOLL_METRICS_PORT, PLIMSOLL_WEBHOOK_PORT    0: not served
     PLIMSOLL_LOG_LEVEL            info
 
@@ -23,7 +26,7 @@ import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plimsoll.app.child_host import on_signals, run_loop
 from plimsoll.app.pod_replica import EXIT_MISUSED, leave_word
@@ -40,6 +43,8 @@ from plimsoll.telemetry.logs import configure
 from plimsoll.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from plimsoll.backends.kubernetes.operator.operator import Operator, OperatorSettings
 
 
@@ -64,6 +69,7 @@ def main() -> None:
 def operator_settings(environment: Mapping[str, str]) -> "OperatorSettings":
     """Raises UserError, naming the variable."""
     try:
+        from plimsoll.backends.kubernetes.operator.lease import lease_settings
         from plimsoll.backends.kubernetes.operator.operator import OperatorSettings
         from plimsoll.backends.kubernetes.operator.queue import QueueSettings
     except ImportError as error:
@@ -79,7 +85,12 @@ def operator_settings(environment: Mapping[str, str]) -> "OperatorSettings":
         controller=environment.get("PLIMSOLL_CONTROLLER_STATUS", ""),
         certificate_names=_list(environment, "PLIMSOLL_CERTIFICATE_NAMES"),
         options=ClusterOptions(image=environment.get(IMAGE_VARIABLE) or DEFAULT_IMAGE, system_namespace=namespace),
-        queue=QueueSettings(workers=_number(environment, "PLIMSOLL_WORKERS", 8, least=1)),
+        queue=QueueSettings(
+            workers=_number(environment, "PLIMSOLL_WORKERS", 8, least=1),
+            longest_s=_number(environment, "PLIMSOLL_RETRY_SECONDS", 60, least=1),
+        ),
+        lease=lease_settings(_number(environment, "PLIMSOLL_LEASE_SECONDS", 15, least=2)),
+        figures_every_s=_number(environment, "PLIMSOLL_FIGURES_SECONDS", 10, least=1),
     )
 
 
@@ -102,15 +113,14 @@ async def _run(environment: Mapping[str, str]) -> int:
     api, metrics, certificate = Api.connect(), Metrics(), ServerCertificate()
     pages: list[Page] = []
     try:
-        webhook = _webhook() if listen.webhook else None
         operator = Operator(api, settings, on_pair=lambda pair: certificate.load(pair.certificate, pair.key))
         _measured(metrics, operator)
         if listen.metrics:
             why = "what services consist of is not seen yet"
             app = status_app(metrics, lambda: "" if operator.ready else why)
             pages.append(Page(app, listen.host, listen.metrics))
-        if webhook is not None:
-            pages.append(Page(webhook, listen.host, listen.webhook, certificate.context))
+        if listen.webhook:
+            pages.append(Page(_webhook(operator), listen.host, listen.webhook, certificate.context))
         for page in pages:
             await page.start()
         await operator.run(stop)
@@ -120,8 +130,12 @@ async def _run(environment: Mapping[str, str]) -> int:
     return 0
 
 
-def _webhook() -> Any:
-    return None
+def _webhook(operator: "Operator") -> "ASGIApp":
+    from plimsoll.backends.kubernetes.operator.neighbours import Neighbours
+    from plimsoll.backends.kubernetes.webhook import Context, webhook_app
+
+    services = Neighbours(operator.cache.services)
+    return webhook_app(lambda: Context(operator.world.platform, services, known=operator.ready))
 
 
 def _measured(metrics: Metrics, operator: "Operator") -> None:

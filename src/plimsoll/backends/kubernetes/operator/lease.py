@@ -37,6 +37,11 @@ class LeaseSettings:
     every_s: float = 2.0
 
 
+def lease_settings(duration_s: float) -> LeaseSettings:
+    """In client-go's proportions."""
+    return LeaseSettings(duration_s, duration_s * 2 / 3, duration_s * 2 / 15)
+
+
 class Election:
     """Decides; asks nobody. `now`: seconds of a clock that never jumps; `wall`: what is written into the Lease for
     people to read, never compared."""

@@ -115,11 +115,13 @@ class Operator:
         self._wake = asyncio.Event()
         self._working: dict[ServiceKey, asyncio.Task[None]] = {}
         self._since: dict[ServiceKey, float] = {}
+        self._discovered = False
+        self._leads = asyncio.Event()
 
     @property
     def ready(self) -> bool:
         """Whether it sees the cluster; the one that waits for the Lease is ready, too."""
-        return self.watches.synced or self.world.blind is not None
+        return self._discovered and (self.watches.synced or self.world.blind is not None)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Raises only what is a fault of ours: whatever the API server does is waited out."""
@@ -129,7 +131,7 @@ class Operator:
             self.recorder.run(),
             self._each(self.settings.discover_every_s, self._discover),
             self._each(self.settings.figures_every_s, self._ask_figures),
-            self._each(self.settings.certificates_every_s, self._renew),
+            self._each(self.settings.certificates_every_s, self._renew, self._leads),
             self._each(0.5, self._look_around),
             self._dispatch(),
         ]
@@ -210,6 +212,7 @@ class Operator:
         self._since.clear()
         if leading:
             self.keeper.forget_all()
+            self._leads.set()
             self._all()
             return
         for task in self._working.values():
@@ -220,6 +223,7 @@ class Operator:
     async def _discover(self) -> None:
         found = await discovered(self._api, self.world.options)
         self.watches.served(found.apis)
+        self._discovered = True
         if found != self.world.options:
             self.world.options = found
             self.world.serial += 1
@@ -268,8 +272,12 @@ class Operator:
     async def _renew(self) -> None:
         await self.renewing.turn(time.time(), leading=self.elected.leading)
 
-    async def _each(self, every_s: float, turn: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """What fails is said once until it succeeds again; the first turn is at once, and soon again while it fails."""
+    async def _each(
+        self, every_s: float, turn: Callable[[], Coroutine[Any, Any, None]], sooner: asyncio.Event | None = None
+    ) -> None:
+        """What fails is said once until it succeeds again; the first turn is at once, and soon again while it fails or
+        where `sooner` is set."""
+        sooner = sooner or asyncio.Event()
         said = ""
         while True:
             wait_s = every_s
@@ -281,4 +289,7 @@ class Operator:
                 if str(error) != said:
                     LOG.warning("%s: %s", turn.__name__.strip("_").replace("_", " "), error)
                 said = str(error)
-            await asyncio.sleep(wait_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await sooner.wait()
+            sooner.clear()

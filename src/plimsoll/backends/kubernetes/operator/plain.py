@@ -9,6 +9,7 @@ from plimsoll.backends.kubernetes.objects import Obj
 from plimsoll.backends.kubernetes.operator.apply import Applier, Refused
 from plimsoll.backends.kubernetes.operator.kinds import Kind
 from plimsoll.backends.kubernetes.operator.seen import stamp
+from plimsoll.backends.kubernetes.operator.world import written
 from plimsoll.backends.kubernetes.watching import Key
 from plimsoll.core.errors import SpecErrors
 from plimsoll.spec import Tenant
@@ -66,7 +67,7 @@ class PlainKinds:
 
 def tenant_problem(obj: Obj) -> str:
     try:
-        Tenant.parse({**obj, "metadata": {"name": obj["metadata"]["name"]}})
+        Tenant.parse(written(obj))
     except SpecErrors as error:
         return "; ".join(str(error).splitlines())
     return ""

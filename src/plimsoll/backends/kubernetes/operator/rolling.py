@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from plimsoll.backends.kubernetes.conditions import Reason, Type
 from plimsoll.backends.kubernetes.operator.seen import Pod, Seen, Trouble, Workload
 
 
@@ -108,7 +109,7 @@ def fails(seen: Seen, new: Workload, now: float, settings: RollSettings) -> bool
     """Whether a revision without a ready pod is to be given up for now. It may come back any time."""
     if seen.ready_of(new) > 0 or new.replicas == 0:
         return False
-    if new.stuck:
+    if new.stuck or _failed_before(seen, new):
         return True
     aged = now - new.created >= settings.config_s
     for pod in seen.pods_of(new.name):
@@ -123,6 +124,17 @@ def fails(seen: Seen, new: Workload, now: float, settings: RollSettings) -> bool
                 if aged and pod.name in seen.mounts:
                     return True
     return False
+
+
+def _failed_before(seen: Seen, new: Workload) -> bool:
+    """Until it gets ready: the one replica that goes on trying may be younger than its troubles."""
+    status = seen.service.status
+    if status.get("newRevision") != new.name:
+        return False
+    return any(
+        one.get("type") == Type.READY and one.get("reason") == Reason.REVISION_FAILED
+        for one in status.get("conditions") or ()
+    )
 
 
 def _target(seen: Seen, wanted: str | None) -> Workload | None:

@@ -10,6 +10,16 @@ from plimsoll.core.errors import SpecErrors
 from plimsoll.spec import Platform
 
 
+def written(obj: Obj) -> Obj:
+    """An object of the whole platform as its file would have it."""
+    return {
+        "apiVersion": obj["apiVersion"],
+        "kind": obj["kind"],
+        "metadata": {"name": obj["metadata"]["name"]},
+        "spec": obj.get("spec") or {},
+    }
+
+
 async def discovered(api: Api, options: ClusterOptions) -> ClusterOptions:
     """`options` as this cluster is now. Two small calls, neither a list of objects."""
     version, groups = await api.get("/version"), await api.get("/apis")
@@ -28,7 +38,6 @@ def platform_of(objects: dict[str, Obj]) -> tuple[Platform | None, str, str]:
     name = "default" if "default" in objects else min(objects)
     obj = objects[name]
     try:
-        meta = {"name": name}
-        return Platform.parse({**obj, "metadata": meta}), name, ""
+        return Platform.parse(written(obj)), name, ""
     except SpecErrors as error:
         return None, name, "; ".join(str(error).splitlines())

@@ -56,6 +56,7 @@ class Kubelet:
     """`nodes`: {name: capacity}, filled from DEFAULT_NODE. `labels`: {name: labels}; `taints`: {name: [taint]}.
 
     bad_images: {image: why it can't be pulled}. entry_points: {image: command}, for containers that name none.
+    stand_ins: {image: command} that runs whatever the container says.
     schedules: whether it binds pods, too. backoff_s: the first restart's delay; doubles up to backoff_max_s.
     """
 
@@ -66,7 +67,7 @@ class Kubelet:
         self._labels, self._taints = labels or {}, taints or {}
         self.backoff_s, self.backoff_max_s, self.retry_s = backoff_s, backoff_max_s, retry_s
         self.own_mounts = may_mount() if own_mounts is None else own_mounts
-        self.bad_images, self.entry_points = {}, {}
+        self.bad_images, self.entry_points, self.stand_ins = {}, {}, {}
         self._temporary = tempfile.TemporaryDirectory(prefix="plimsoll-kubelet-", ignore_cleanup_errors=True)
         self.folder = Path(self._temporary.name)
         self.mount_points = MountPoints()
@@ -188,8 +189,12 @@ class Kubelet:
     def image_problem(self, image):
         return self.bad_images.get(image)
 
-    def entry_point(self, image):
-        return self.entry_points.get(image) or ()
+    def command_of(self, container):
+        """Its command line; [] where none is known."""
+        image = container.get("image", "")
+        if found := self.stand_ins.get(image):
+            return found
+        return [*(container.get("command") or self.entry_points.get(image) or ()), *(container.get("args") or ())]
 
     # --- nodes --------------------------------------------------------------------------------------------------------
     async def _register(self, port):

@@ -37,12 +37,16 @@ class Place:
         if not self.own_mounts:
             return argv
         steps = ["set -e"]
-        for source, target, read_only in self.mounts:
+        # what hides the sources of others (an own /tmp) comes last
+        for source, target, read_only in sorted(self.mounts, key=self._hides):
             steps.append(f"mount --bind {shlex.quote(str(source))} {shlex.quote(target)}")
             if read_only:
                 steps.append(f"mount -o remount,bind,ro {shlex.quote(target)}")
         steps.append('exec "$@"')
         return ["unshare", "-m", "sh", "-c", "\n".join(steps), "sh", *argv]
+
+    def _hides(self, mount):
+        return any(Path(mount[1]) in source.parents for source, _, _ in self.mounts)
 
 
 class Container:

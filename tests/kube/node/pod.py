@@ -245,8 +245,7 @@ class PodRunner:
 
     def _argv(self, container, environment):
         spec = container.spec
-        command = spec.get("command") or self._kubelet.entry_point(spec.get("image", ""))
-        argv = [containers.expanded(part, environment) for part in [*command, *(spec.get("args") or ())]]
+        argv = [containers.expanded(part, environment) for part in self._kubelet.command_of(spec)]
         if not argv:
             raise MissingSource(f"no command specified for image {spec.get('image')!r}")
         return argv

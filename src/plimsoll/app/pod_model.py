@@ -1,8 +1,10 @@
 """Which file or folder in a pod's model folder is the model: from the service's words, else from what lies there."""
 
 import os
+from pathlib import Path
 
-from plimsoll.backends.kubernetes.artifacts.listing import LISTING_FILE, model_path
+from plimsoll.backends.kubernetes.artifacts.listing import LISTING_FILE, model_path, verify
+from plimsoll.backends.kubernetes.artifacts.references import parse_uri
 from plimsoll.core.errors import UserError
 from plimsoll.models.source import guess_format, is_reference
 from plimsoll.spec import ModelService
@@ -12,7 +14,8 @@ _SHOWN = 8  # names in an error message
 
 def find_model(service: ModelService, place: str) -> str:
     """`place`: the model itself, or the folder that it lies in. The path for `models.open_model`, or
-    `package.module:Class` of the image. Raises UserError, naming what is there."""
+    `package.module:Class` of the image. Raises UserError, naming what is there, and DigestMismatch for a mounted
+    ConfigMap that holds something else."""
     written = service.spec.model.path or ""
     if written and is_reference(written):
         return written
@@ -20,6 +23,9 @@ def find_model(service: ModelService, place: str) -> str:
         return place
     names = _names(place)
     if LISTING_FILE in names:
+        model = service.spec.model
+        if model.uri is not None and model.digest is not None and parse_uri(model.uri).mounted:
+            verify(Path(place), model.digest)  # others were checked by the step that fetched them
         return model_path(place, service.model_format)  # packed or fetched: it says which file is the model
     wanted = _last_part(written or str(getattr(service.spec.model, "uri", None) or ""))
     if wanted in names:

@@ -3,7 +3,7 @@
 import pytest
 
 from plimsoll.app.pod_model import find_model
-from plimsoll.backends.kubernetes.artifacts.listing import LISTING_FILE, listing_of
+from plimsoll.backends.kubernetes.artifacts.listing import LISTING_FILE, DigestMismatch, listing_of
 from plimsoll.core.errors import UserError
 from plimsoll.spec import ModelService
 
@@ -66,7 +66,11 @@ def test_what_cannot_be_told_is_said(tmp_path):
 def test_a_packed_models_listing_says_which_file_it_is(tmp_path):
     for name in ("model.py", "small.py"):
         (tmp_path / name).write_text("class Model:\n    def predict(self, batch):\n        return batch\n")
-    packed = service(format="Python", uri="configmap://small-model", digest=DIGEST)
+    listing = listing_of(tmp_path, ["model.py", "small.py"], "small.py")
+    packed = service(format="Python", uri="configmap://small-model", digest=listing.digest)
     assert find_model(packed, str(tmp_path)) == str(tmp_path), "without one, a folder with model.py"
-    (tmp_path / LISTING_FILE).write_text(listing_of(tmp_path, ["model.py", "small.py"], "small.py").to_json())
+    (tmp_path / LISTING_FILE).write_text(listing.to_json())
     assert find_model(packed, str(tmp_path)) == str(tmp_path / "small.py")
+    (tmp_path / "small.py").write_text("class Other: ...\n")
+    with pytest.raises(DigestMismatch, match=r"small\.py has SHA-256"):
+        find_model(packed, str(tmp_path))

@@ -41,12 +41,14 @@ class Page:
         http: str | type[asyncio.Protocol] = "httptools",
     ) -> None:
         self._app, self._host, self._port, self._context, self._http = app, host, port, context, http
+        self.port = port  # 0: what it got, once started
         self._server: _QuietServer | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Raises HostError where the address is taken."""
         bound = _bound(self._host, self._port)
+        self.port = bound.getsockname()[1]
         context = self._context
         config = uvicorn.Config(
             self._app,

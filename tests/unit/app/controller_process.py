@@ -15,6 +15,7 @@ import urllib.request
 
 import httpx2
 import msgspec
+from tests.cluster.test_signals import may_read_metrics
 from tests.support.certificates import Authority
 from tests.unit.backends.kubernetes.operator.running import prepared
 
@@ -73,26 +74,8 @@ def stage_of(cluster):
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": reader["name"]},
             "subjects": [{"kind": "ServiceAccount", "name": CONTROLLER, "namespace": SYSTEM_NAMESPACE}],
         },
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": "hpa"},
-            "rules": [
-                {
-                    "apiGroups": ["external.metrics.k8s.io", "custom.metrics.k8s.io"],
-                    "resources": ["*", "*/*"],
-                    "verbs": ["get", "list"],
-                }
-            ],
-        },
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": "hpa"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "hpa"},
-            "subjects": [{"kind": "ServiceAccount", "name": "horizontal-pod-autoscaler", "namespace": "kube-system"}],
-        },
-    )  # fmt: skip
+        *may_read_metrics(),
+    )
     return authority
 
 

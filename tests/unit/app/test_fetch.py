@@ -30,8 +30,8 @@ def command(*args, tmp_path):
 
 
 def run(*args, tmp_path, **more):
-    more |= {"capture_output": True, "text": True, "timeout": 60, "check": False}
-    return subprocess.run(command(*args, tmp_path=tmp_path), **more)
+    more |= {"capture_output": True, "text": True, "timeout": 60}
+    return subprocess.run(command(*args, tmp_path=tmp_path), check=False, **more)
 
 
 def last_words(tmp_path):

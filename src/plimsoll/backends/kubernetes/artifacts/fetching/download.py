@@ -1,7 +1,6 @@
 """One blob into one file: goes on where it broke off, is tried again with back-off, and checked at the end."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -78,7 +77,7 @@ class Stopped(Exception):
 def download(
     blob: Blob, part: Path, progress: Progress, *, sleep: Callable[[float], None] = time.sleep, tries: int = 6
 ) -> None:
-    """Until `part` is whole, on disk and has its SHA-256. Raises Unreachable after `tries` without a byte, Refused,
+    """Until `part` is whole and has its SHA-256. Raises Unreachable after `tries` without a byte, Refused,
     NoRoom, DigestMismatch (after one whole second try: what was resumed may have been of something older)."""
     for attempt in (0, 1):
         _whole(blob, part, progress, sleep, tries)
@@ -132,8 +131,7 @@ def _some(blob: Blob, part: Path, at: int, progress: Progress, retries: Retries)
                 at += len(chunk)
                 progress.add(len(chunk))
                 retries.progressed()
-            stream.flush()
-            os.fsync(stream.fileno())
+            stream.flush()  # to the disk it goes once, when all is checked
         except OSError as error:
             if is_full(error):
                 raise no_room(part.parent, (blob.size or at) - at) from error

@@ -147,6 +147,7 @@ class Elected:
         """Until cancelled. Doesn't release: who is cancelled may have acts under way (see `release`)."""
         settings = self.election.settings
         while True:
+            self._tell()
             try:
                 # No answer may keep us from noticing that time is up.
                 async with asyncio.timeout(settings.every_s * 2):
@@ -187,6 +188,8 @@ class Elected:
             # Somebody was quicker, or it was deleted; the next turn sees who leads.
             self.election.observe(await self._found(), self._clock())
             return
+        # Where time was up meanwhile that is told first: whoever asked `leading` then has let go of its work.
+        self._tell()
         self.election.wrote(written, asked_at, self._clock())
 
     async def _found(self) -> Obj | None:

@@ -70,12 +70,11 @@ class WorkQueue(Generic[Key]):
         return key
 
     def done(self, key: Key, now: float, *, failed: bool = False, again_s: float | None = None) -> None:
-        """`again_s`: look again then, whatever happens; after a failure, not sooner than its back-off."""
+        """`again_s`: look again then, whatever happens; after a failure its back-off says when."""
         self._running.discard(key)
         if failed:
             tries = self._failed[key] = self._failed.get(key, 0) + 1
-            wait_s = min(self._settings.longest_s, self._settings.first_s * 2.0 ** min(tries - 1, 30))
-            again_s = max(wait_s, again_s or 0.0)
+            again_s = min(self._settings.longest_s, self._settings.first_s * 2.0 ** min(tries - 1, 30))
         else:
             self._failed.pop(key, None)
         if key in self._dirty:

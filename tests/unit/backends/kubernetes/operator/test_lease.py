@@ -177,6 +177,26 @@ async def _host() -> None:
     assert said == [("a", True), ("a", False), ("a", True), ("a", False), ("b", True)]
 
 
+def test_a_moment_of_not_leading_is_told_even_where_the_next_renewal_goes_well() -> None:
+    asyncio.run(_flicker())
+
+
+async def _flicker() -> None:
+    shelf, now, said = Shelf(), 0.0, []
+    api = OneLease(shelf)
+    quick = LeaseSettings(every_s=0.005)
+    elected = Elected(api, "s", "l", "a", settings=quick, clock=lambda: now, on_change=said.append)
+    task = asyncio.create_task(elected.run())
+    await _until(lambda: elected.leading)
+    now = 11.0  # the process was stopped for a while
+    assert not elected.leading
+    await _until(lambda: elected.leading)
+    await _until(lambda: len(said) == 3)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert said == [True, False, True]
+
+
 async def _until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not true():  # noqa: ASYNC110 - what is awaited has no event

@@ -21,6 +21,9 @@ from plimsoll.backends.kubernetes.objects import Obj
 
 USER = 65532  # the image's own; a number, so that the kubelet can see that it isn't root
 TMP = {"name": "tmp", "mountPath": "/tmp"}
+# While a Deployment rolls, the pods that leave must not say where the new ones stand: with one node full of old pods, all
+# new ones would avoid it, and stay together on another.
+_OWN_REVISION = ["pod-template-hash"]
 
 
 def labels(component: str) -> dict[str, str]:
@@ -142,6 +145,7 @@ def pod(
                             "weight": 100,
                             "podAffinityTerm": {
                                 "labelSelector": {"matchLabels": selector(component)},
+                                "matchLabelKeys": _OWN_REVISION,
                                 "topologyKey": "kubernetes.io/hostname",
                             },
                         }
@@ -154,6 +158,7 @@ def pod(
                     "topologyKey": "topology.kubernetes.io/zone",
                     "whenUnsatisfiable": "ScheduleAnyway",
                     "labelSelector": {"matchLabels": selector(component)},
+                    "matchLabelKeys": _OWN_REVISION,
                 }
             ],
             "containers": [main],

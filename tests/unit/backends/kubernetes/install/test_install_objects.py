@@ -179,10 +179,25 @@ def test_balloons_give_way_to_everybody_and_cluster_autoscaler_still_brings_node
     assert spec["containers"][0]["resources"] == {"limits": {"nvidia.com/gpu": 1}}
     value = {obj["metadata"]["name"]: obj["value"] for obj in found if obj["kind"] == "PriorityClass"}
     assert -10 <= value["plimsoll-balloon"] < min(value[name] for name in value if name != "plimsoll-balloon") < 0
-    assert value["plimsoll-system"] > value["plimsoll-online"] > 0
+    ours = ("plimsoll-balloon", "plimsoll-low", "plimsoll-normal", "plimsoll-high", "plimsoll-system")
+    assert sorted(value, key=value.__getitem__) == list(ours)
+    assert value["plimsoll-normal"] == 0, "as a pod without a class"
+    never = {obj["metadata"]["name"] for obj in found if obj.get("preemptionPolicy") == "Never"}
+    assert never == {"plimsoll-balloon"}, "any other may have a balloon's room"
 
 
 def test_pieces_have_one_name_each():
     names = [piece.name for piece in PIECES]
     assert len(names) == len(set(names))
     assert FINALIZER.startswith(GROUP)
+
+
+def test_pods_are_spread_among_those_of_their_own_revision():
+    """Else a roll drives all new pods away from the nodes where the old ones were."""
+    for (kind, name), pod in pods(objects()).items():
+        if kind != "Deployment":
+            continue
+        (avoided,) = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+        (zones,) = pod["topologySpreadConstraints"]
+        for term in (avoided["podAffinityTerm"], zones):
+            assert term["matchLabelKeys"] == ["pod-template-hash"], name

@@ -1,6 +1,6 @@
 """What a thousand services cost the operator: CPU seconds, memory, how soon objects follow a spec, calls when idle.
 
-    python -m bench.operator [--services 1000] [--idle 30] [--paced 200]
+    python -m bench.kubernetes_operator [--services 1000] [--idle 30] [--paced 200]
 
 The operator is its real process; its API server is the in-memory one of `tests/kube` in a process of its own, whose
 time is told apart. Pods are hollow: ready at once. Prints a table, asserts nothing.
@@ -107,7 +107,7 @@ class Process:
 
 class Server(Process):
     def __init__(self) -> None:
-        super().__init__(["bench.operator", "--serve"], {}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        super().__init__(["bench.kubernetes_operator", "--serve"], {}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.kubeconfig = self._line()
 
     def counts(self) -> dict[str, int]:

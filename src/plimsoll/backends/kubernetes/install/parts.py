@@ -21,8 +21,8 @@ from plimsoll.backends.kubernetes.objects import Obj
 
 USER = 65532  # the image's own; a number, so that the kubelet can see that it isn't root
 TMP = {"name": "tmp", "mountPath": "/tmp"}
-# While a Deployment rolls, the pods that leave must not say where the new ones stand: with one node full of old pods, all
-# new ones would avoid it, and stay together on another.
+# While a Deployment rolls, the pods that leave must not say where the new ones stand: all of them would avoid a node
+# with old pods, and stay together on another.
 _OWN_REVISION = ["pod-template-hash"]
 
 

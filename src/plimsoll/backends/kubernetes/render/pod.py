@@ -123,12 +123,14 @@ _TOPOLOGY = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 
 
 def _spread(scene: Scene, key: str) -> Obj:
-    """Best effort: a replica on a crowded node serves more than one that waits for an empty one."""
+    """Best effort: a replica on a crowded node serves more than one that waits for an empty one. Each revision by
+    itself: where the old one's replicas are, which leave, says nothing of where the new one's must be."""
     return {
         "maxSkew": 1,
         "topologyKey": key,
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": scene.pod_labels},
+        "matchLabelKeys": [REVISION_LABEL],
     }
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.backends.kubernetes.render.cases import CASES
 
-from plimsoll.backends.kubernetes.names import MANAGED_BY_LABEL, NAMESPACE_LABEL, SERVICE_LABEL
+from plimsoll.backends.kubernetes.names import MANAGED_BY_LABEL, NAMESPACE_LABEL, REVISION_LABEL, SERVICE_LABEL
 from plimsoll.backends.kubernetes.objects import key_of, to_yaml
 from plimsoll.backends.kubernetes.options import ClusterOptions, Mode
 from plimsoll.backends.kubernetes.render import ModelNotPacked, render, render_all, revision_of, service_objects
@@ -126,6 +126,17 @@ def test_what_makes_a_revision():
     ]
     found = [digest(**spec) for spec in others] + [first, digest(opts=ClusterOptions(image="plimsoll:2"))]
     assert len(set(found)) == len(found)
+
+
+def test_replicas_are_spread_among_those_of_their_own_revision():
+    """Else a new revision avoids the nodes where the old one's replicas are, and stays together on others."""
+    for mode in Mode:
+        found = render(service(), None, ClusterOptions(mode=mode)).objects
+        (workload,) = (obj for obj in found if obj["kind"] == "Deployment")
+        template = workload["spec"]["template"]
+        for one in template["spec"]["topologySpreadConstraints"]:
+            assert one["matchLabelKeys"] == [REVISION_LABEL]
+            assert REVISION_LABEL in template["metadata"]["labels"]
 
 
 def test_a_local_file_is_refused_with_the_command_to_run():

@@ -56,16 +56,19 @@ class Memory:
         stands = self.objects.get(key)
         if stands is None or stands.digest != digest:
             return False
-        if owned is None:
-            return stands.version == ""
-        return not newer(owned.version, stands.version) or owned.mark == stands.mark
+        # Not seen yet, or not to be seen: one that is deleted is forgotten (`lost`).
+        return owned is None or not newer(owned.version, stands.version) or owned.mark == stands.mark
 
     def drifted(self, key: ObjectKey, owned: Owned | None) -> bool:
-        """Whether the watch shows something else than we applied; None: it was deleted."""
+        """Whether the watch shows something else than we applied."""
         stands = self.objects.get(key)
-        if stands is None or stands.version == "":
+        if stands is None or owned is None or stands.version == "":
             return False
-        return owned is None or (newer(owned.version, stands.version) and owned.mark != stands.mark)
+        return newer(owned.version, stands.version) and owned.mark != stands.mark
+
+    def lost(self, key: ObjectKey) -> bool:
+        """It was deleted. Whether it was one of ours."""
+        return self.objects.pop(key, None) is not None
 
 
 def newer(one: str, other: str) -> bool:

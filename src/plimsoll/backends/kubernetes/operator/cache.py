@@ -81,7 +81,7 @@ class Cache:
         service = self.services.get(key)
         if service is None:
             return None
-        pods = tuple(self._pods.get(key, {}).values())
+        pods, owned = tuple(self._pods.get(key, {}).values()), self.owned.get(key, {})
         mounts: dict[str, str] = {}
         if self._mounts:
             for pod in pods:
@@ -95,7 +95,8 @@ class Cache:
             pods=pods,
             revisions=tuple(self._revisions.get(key, {}).values()),
             mounts=mounts,
-            routes=tuple(one for name, one in self.owned.get(key, {}).items() if name.kind == "HTTPRoute"),
+            routes=tuple(one for name, one in owned.items() if name.kind == "HTTPRoute"),
+            scaler=next((one.words for name, one in owned.items() if name.kind == HPA and one.words), ""),
             figures=self.figures.get(key),
             namespace_ending=key.namespace in self.ending,
             nodes=tuple(self.nodes.values()) if homeless else (),
@@ -187,7 +188,7 @@ class Cache:
             owned[name] = kept
         if self._drifted(kept.service, name, None if change is Change.DELETED else kept):
             self._changed(kept.service, How.DRIFT)
-        elif kept.accepted != (before.accepted if before is not None else None):
+        elif (kept.accepted, kept.words) != ((True, "") if before is None else (before.accepted, before.words)):
             self._changed(kept.service, How.STATE)
         elif kept.service not in self.services and change is not Change.DELETED:
             self._changed(kept.service, How.STATE)  # its service is gone: an orphan
@@ -226,7 +227,7 @@ def keep_owned(obj: Obj, *, kind: Kind) -> Owned | None:
     meta = obj["metadata"]
     labels = meta.get("labels") or {}
     owners = meta.get("ownerReferences") or ()
-    accepted, words = _accepted(obj) if kind.kind == "HTTPRoute" else (True, "")
+    accepted, words = _accepted(obj) if kind.kind == "HTTPRoute" else (True, _stopped(obj) if kind.kind == HPA else "")
     return Owned(
         service=service,
         mark=mark_of(obj, kind.kind),
@@ -278,4 +279,17 @@ def _accepted(obj: Obj) -> tuple[bool | None, str]:
     return (False, refused[0]) if refused else (True, "")
 
 
+def _stopped(obj: Obj) -> str:
+    """Why an HPA keeps its last count; at 0 replicas it rests by design."""
+    for one in (obj.get("status") or {}).get("conditions") or ():
+        if (
+            one.get("type") == "ScalingActive"
+            and one.get("status") == "False"
+            and one.get("reason") != "ScalingDisabled"
+        ):
+            return str(one.get("message") or one.get("reason") or "")
+    return ""
+
+
+HPA = "HorizontalPodAutoscaler"
 POD_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY},{SERVICE_LABEL},{REVISION_LABEL}"

@@ -80,6 +80,8 @@ def _serving(look: Look, trouble: Problem | None) -> Condition:
         return Condition(
             Type.READY, True, Reason.ROLLING_OUT, _cut(f"{count} of {roll.total} replicas are {wanted}{waits}")
         )
+    if look.seen.scaler:
+        ready = _cut(f"{ready}; the HPA keeps its last count: {_one_line(look.seen.scaler)}")
     return Condition(Type.READY, True, Reason.SERVING, ready)
 
 

@@ -87,8 +87,16 @@ class Keeper:
         self._kept: dict[ServiceKey, Kept] = {}
 
     def drifted(self, key: ServiceKey, obj: ObjectKey, owned: Owned | None) -> bool:
+        """`owned`: as the watch shows it; None where it was deleted."""
         kept = self._kept.get(key)
-        return kept is not None and kept.memory.drifted(obj, owned)
+        if kept is None:
+            return False
+        if owned is not None:
+            return kept.memory.drifted(obj, owned)
+        if not kept.memory.lost(obj):
+            return False
+        kept.rendered = None
+        return True
 
     def forget_all(self) -> None:
         """Another operator acts now; what stood when we did may stand otherwise."""

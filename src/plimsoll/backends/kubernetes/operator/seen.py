@@ -104,7 +104,8 @@ class Pod:
 @dataclass(frozen=True, slots=True)
 class Owned:
     """Any object that we applied. `mark`: a digest of the fields that are ours and what stands in them (see `fields`);
-    `ours`: we made it, it doesn't only carry our labels. `accepted`: of a route, what its Gateways say of it."""
+    `ours`: we made it, it doesn't only carry our labels. `accepted`: of a route, what its Gateways say of it; `words`:
+    of a route or an HPA, what is wrong with it."""
 
     service: ServiceKey | None
     mark: str
@@ -343,6 +344,7 @@ class Seen:
     revisions: Sequence[Revision] = ()
     mounts: Mapping[str, str] = field(default_factory=dict)
     routes: Sequence[Owned] = ()
+    scaler: str = ""  # why an HPA doesn't scale now
     figures: Figures | None = None
     namespace_ending: bool = False
     nodes: Sequence[Node] = ()

@@ -25,16 +25,13 @@ from plimsoll.backends.kubernetes.names import (
 )
 from plimsoll.backends.kubernetes.objects import Obj
 from plimsoll.backends.kubernetes.operator.certificates import (
-    CA,
-    CERTIFICATE,
-    KEY,
     CertificateSettings,
-    Data,
     Wait,
     carried_out,
     own_names,
     plan,
 )
+from plimsoll.backends.kubernetes.operator.signing import CA, CERTIFICATE, KEY, Data
 
 LOG = logging.getLogger(__name__)
 
@@ -72,8 +69,8 @@ class Renewing:
 
     async def turn(self, now: float, *, leading: bool) -> None:
         """`now`: seconds since 1970. Raises ApiError and Unreachable; the next turn goes on from there."""
-        secret = await _found(self._api, path_of("v1", "secrets", self._namespace, CERTIFICATES))
-        data: Data | None = None if secret is None else _decoded(secret)
+        secret = await found(self._api, path_of("v1", "secrets", self._namespace, CERTIFICATES))
+        data: Data | None = None if secret is None else decoded(secret)
         if leading:
             data = await self._renewed(secret, data, now)
         if data is None or not {CA, CERTIFICATE, KEY} <= data.keys():
@@ -117,7 +114,7 @@ class Renewing:
     async def _publish(self, authority: bytes) -> None:
         text = authority.decode()
         path = path_of("v1", "configmaps", self._namespace, CA_CONFIG)
-        config = await _found(self._api, path)
+        config = await found(self._api, path)
         if config is None or (config.get("data") or {}).get(CA) != text:
             meta = {"name": CA_CONFIG, "namespace": self._namespace, "labels": {MANAGED_BY_LABEL: MANAGED_BY}}
             body: Obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {CA: text}}
@@ -126,7 +123,7 @@ class Renewing:
 
     async def _trust(self, bundle: str) -> None:
         """Only where it leads to us: an APIService of KEDA's or an adapter's is theirs."""
-        hooks = await _found(self._api, path_of(*_WEBHOOKS, name=OPERATOR))
+        hooks = await found(self._api, path_of(*_WEBHOOKS, name=OPERATOR))
         ours = [
             one for one in (hooks or {}).get("webhooks") or () if self._leads_here(one.get("clientConfig"), OPERATOR)
         ]
@@ -139,7 +136,7 @@ class Renewing:
             }
             await self._api.patch(path_of(*_WEBHOOKS, name=OPERATOR), body, kind=APPLY_PATCH, params=_APPLY)
         for name in APISERVICES:
-            served = await _found(self._api, path_of(*_APIS, name=name))
+            served = await found(self._api, path_of(*_APIS, name=name))
             spec = (served or {}).get("spec") or {}
             if not self._leads_here(spec, CONTROLLER_API) or spec.get("caBundle") == bundle:
                 continue
@@ -156,7 +153,7 @@ class Renewing:
         return target.get("namespace") == self._namespace and target.get("name") == service
 
 
-async def _found(api: Api, path: str) -> Obj | None:
+async def found(api: Api, path: str) -> Obj | None:
     try:
         return await api.get(path)
     except ApiError as error:
@@ -165,5 +162,5 @@ async def _found(api: Api, path: str) -> Obj | None:
         raise
 
 
-def _decoded(secret: Obj) -> dict[str, bytes]:
+def decoded(secret: Obj) -> dict[str, bytes]:
     return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}

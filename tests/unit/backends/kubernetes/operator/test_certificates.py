@@ -11,9 +11,6 @@ pytest.importorskip("cryptography", reason="cryptography is not installed: pip i
 from cryptography import x509
 
 from plimsoll.backends.kubernetes.operator.certificates import (
-    CA,
-    CERTIFICATE,
-    KEY,
     NEXT_KEY,
     CertificateSettings,
     Fresh,
@@ -26,6 +23,7 @@ from plimsoll.backends.kubernetes.operator.certificates import (
     own_names,
     plan,
 )
+from plimsoll.backends.kubernetes.operator.signing import CA, CERTIFICATE, KEY
 
 NAMES = own_names("plimsoll-system", ("plimsoll-operator", "plimsoll-controller"))
 SETTINGS = CertificateSettings()

@@ -220,13 +220,14 @@ def _asks_other(before: ServiceObject, now: ServiceObject) -> bool:
 
 
 def keep_owned(obj: Obj, *, kind: Kind) -> Owned | None:
-    """None for what carries our labels and no service's."""
-    service = service_key(obj)
-    if service is None:
-        return None
+    """None for what carries our labels and no service's. Its owner tells whose it is: labels are edited by hand."""
     meta = obj["metadata"]
     labels = meta.get("labels") or {}
     owners = meta.get("ownerReferences") or ()
+    owner = next((one["name"] for one in owners if one.get("kind") == "ModelService"), None)
+    service = service_key(obj) if owner is None else ServiceKey(str(meta.get("namespace", "")), owner)
+    if service is None:
+        return None
     accepted, words = _accepted(obj) if kind.kind == "HTTPRoute" else (True, _stopped(obj) if kind.kind == HPA else "")
     return Owned(
         service=service,

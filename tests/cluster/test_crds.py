@@ -185,7 +185,7 @@ RIGHT = [
     ("ModelService", {"scaling": {"policy": "Fixed", "minReplicas": 3}}),
     ("ModelService", {"model": {"uri": "http://a.example.com/m.py", "digest": DIGEST}}),
     ("ModelService", {"podTemplate": {"spec": {"containers": [{"name": "model", "stdin": True}], "hostPID": False}}}),
-    ("Tenant", {"weight": 0.5, "quota": {"accelerators": {"h100": 4}}}),
+    ("Tenant", {"weight": 0.5, "quota": {"concurrentRequests": 4}}),
     ("Platform", {"gateway": {"hostnameTemplate": "{name}-{namespace}.example.com"}}),
 ]
 

@@ -53,8 +53,6 @@ def _of_pods(service: ModelService) -> Iterator[str]:
 
 
 def _of_cluster(whole: Whole) -> Iterator[str]:
-    if isinstance(whole, Tenant) and whole.spec.quota.accelerators:
-        yield "spec.quota.accelerators: a laptop hands out none"
     if not isinstance(whole, Platform):
         return
     spec, gateway = whole.spec, whole.spec.gateway

@@ -15,7 +15,8 @@ KEYS: dict[str, dict[str, frozenset[str]]] = {
         "spec.budget.cost": frozenset({"perMillionTokens"}),
         "spec.fallback": frozenset({"upstream"}),
     },
-    "Tenant": {},
+    # Services hold accelerators, and a tenant calls services: what its quota of them would bound is to be defined.
+    "Tenant": {"spec.quota": frozenset({"accelerators"})},
     "Platform": {
         "spec": frozenset({"retention"}),
     },

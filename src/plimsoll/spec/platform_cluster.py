@@ -1,5 +1,6 @@
 """The keys of a `Platform` that a cluster honours: routes from outside, accelerators, the model cache, disruption."""
 
+import math
 import re
 from typing import Annotated, Literal
 
@@ -151,8 +152,10 @@ class Disruption(Part):
         tuple[Literal["Wait", "PreemptLower", "Fallback"], ...], Field(strict=False, min_length=1, max_length=3)
     ] = Field(
         default=("Wait",),
-        description="What happens when no place is left for a replica, in order. Wait: it stays pending. PreemptLower: "
-        "services of lower scaling.priority lose replicas. Fallback: requests get the service's fallback at once.",
+        description="What happens when no node has room for a replica. PreemptLower: it gets the place of replicas of "
+        "lower scaling.priority, wherever the word stands. Wait: requests that no fallback answers are held for it, up "
+        "to scaling.hold. Fallback: they are refused at once instead; behind Wait, once a replica has waited for "
+        "scaling.hold.",
     )
 
     @field_validator("no_capacity")
@@ -162,6 +165,20 @@ class Disruption(Part):
             if step in steps[:index]:
                 problem_at((index,), f"{step} stands there twice; remove one")
         return steps
+
+    @property
+    def preempts(self) -> bool:
+        return "PreemptLower" in self.no_capacity
+
+    def holds_s(self, hold_s: float) -> float:
+        """For how long after a replica found no room requests are still held for it, with the service's `hold_s`;
+        infinite where the list does not end that."""
+        steps = self.no_capacity
+        if "Fallback" not in steps:
+            return math.inf
+        if "Wait" not in steps:
+            return 0.0
+        return hold_s if steps.index("Wait") < steps.index("Fallback") else math.inf
 
 
 class ModelCache(Part):
@@ -184,17 +201,14 @@ class ModelCache(Part):
     storage_class_name: Subdomain | None = Field(
         default=None, description="PVC: the volume's storage class. Default: the cluster's default."
     )
-    node_selector: Labels = Field(
-        default_factory=dict, description="HostPath: labels of the nodes that keep models. Default: every node."
-    )
 
-    @field_validator("path", "size", "storage_class_name", "node_selector")
+    @field_validator("path", "size", "storage_class_name")
     @classmethod
     def _fields_fit_type(cls, value: object, info: ValidationInfo) -> object:
         kind, field = info.data.get("type"), str(info.field_name)
         if kind == "PVC" and field == "size" and value is None:
             raise ValueError("missing; a PVC needs it: size: 100Gi")
-        fits = {"path": "HostPath", "node_selector": "HostPath", "storage_class_name": "PVC"}.get(field)
+        fits = {"path": "HostPath", "storage_class_name": "PVC"}.get(field)
         if value and kind is not None and (kind == "None" or fits not in {None, kind}):
             raise ValueError(f"belongs to type: {fits or 'HostPath or PVC'}; remove it, or choose that type")
         return value

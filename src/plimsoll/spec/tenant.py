@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from plimsoll.core.subjects import canonical_subject
 from plimsoll.spec.base import ClusterMetadata, Part, Whole
@@ -12,11 +12,7 @@ from plimsoll.spec.values import DnsLabel, Labels, problem_at, shown
 from plimsoll.spec.web_values import JwksUri, Rate, Subject, Weight
 
 MOST_PRIORITY = 1_000_000
-MOST_HELD = 1_000_000
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
-_HELD_SCHEMA = WithJsonSchema(  # without patternProperties, which structural schemas don't have
-    {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0, "maximum": MOST_HELD}}
-)
 
 
 class PlatformSecretRef(SecretRef):
@@ -124,12 +120,6 @@ class Quota(Part):
     )
     tokens_per_minute: Rate | None = Field(
         default=None, description="Tokens of language models a minute, asked and answered. Default: no limit."
-    )
-    accelerators: Annotated[dict[DnsLabel, Annotated[int, Field(ge=0, le=MOST_HELD)]], _HELD_SCHEMA] = Field(
-        default_factory=dict,
-        max_length=256,
-        description="The most accelerators that the services in the tenant's own namespaces hold at once, by "
-        "acceleratorClass: {h100-1g: 4}. Default: no limit.",
     )
 
 

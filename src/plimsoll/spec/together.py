@@ -137,22 +137,13 @@ def reference_problems(services: Sequence[ModelService]) -> list[SpecError]:
 
 
 def accelerator_problems(documents: Documents) -> list[SpecError]:
-    """A class that a service or a quota names and the platform doesn't have. Without a platform nothing is known."""
+    """A class that a service names and the platform doesn't have. Without a platform nothing is known."""
     platform = documents.platform
     if platform is None:
         return []
     known = [one.name for one in platform.spec.accelerator_classes]
-    asked: list[tuple[Whole, str, str]] = [
-        (service, "spec.accelerator.class", service.spec.accelerator.class_)
-        for service in documents.services
-        if service.spec.accelerator is not None
-    ]
-    asked += [
-        (tenant, f"spec.quota.accelerators.{name}", name)
-        for tenant in documents.tenants
-        for name in tenant.spec.quota.accelerators
-    ]
-    return [one.problem(key, _no_class(name, known)) for one, key, name in asked if name not in known]
+    asked = [(one, one.spec.accelerator.class_) for one in documents.services if one.spec.accelerator is not None]
+    return [one.problem("spec.accelerator.class", _no_class(name, known)) for one, name in asked if name not in known]
 
 
 def _no_class(name: str, known: list[str]) -> str:

@@ -95,7 +95,7 @@ def test_it_comes_stays_the_same_and_leaves(cluster):
     notes = ask(lambda reach: uninstall.uninstall(reach, keep_services=False, told=told(left)))
     assert {name for name, _ in left} >= {
         "deployment/plimsoll-system/plimsoll-operator",
-        "priorityclass/plimsoll-online",
+        "priorityclass/plimsoll-high",
     }
     assert any("namespace plimsoll-system stays" in note for note in notes)
     assert not cluster.objects("Deployment", "plimsoll-system")

@@ -1,5 +1,7 @@
 """The keys that only a cluster honours: artifacts, accelerators, pods, routes from outside, the model cache."""
 
+from math import inf
+
 import pytest
 from hypothesis import example, given, strategies
 
@@ -8,7 +10,6 @@ from plimsoll.spec import (
     ModelService,
     Platform,
     SpecErrors,
-    Tenant,
     bounds_of,
     check_together,
     load_all_text,
@@ -62,7 +63,7 @@ EVERY_PLATFORM_KEY = f"""\
     nodeSelector: {{nvidia.com/gpu.product: NVIDIA-H100-80GB}}
     tolerations: [{{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}}]
   disruption: {{noCapacity: [Wait, PreemptLower, Fallback]}}
-  modelCache: {{type: HostPath, path: /var/lib/models, size: 200Gi, nodeSelector: {{gpu: "yes"}}}}
+  modelCache: {{type: HostPath, path: /var/lib/models, size: 200Gi}}
   networkPolicy: Enabled
   monitoring: ServiceMonitor
 """
@@ -135,15 +136,6 @@ def test_every_key_of_a_platform_is_read_and_told() -> None:
     ]
 
 
-def test_a_quota_of_accelerators_is_read_and_told() -> None:
-    text = f"{TENANT}  auth: {{certificates: [{{subject: CN=shop}}]}}\n  quota: {{accelerators: {{h100-1g: 4}}}}\n"
-    (one,) = load_all_text(text).tenants
-    assert isinstance(one, Tenant)
-    assert one.spec.quota.accelerators == {"h100-1g": 4}
-    assert not_honoured(one) == ["spec.quota.accelerators: a laptop hands out none"]
-    assert not_honoured(one, "kubernetes") == []
-
-
 def test_an_hpa_may_look_at_memory_too() -> None:
     one = service("  scaling: {policy: HPA, writer: HPA, maxReplicas: 3, hpa: {target: 50%, memoryTarget: 60%}}\n")
     assert one.spec.scaling.hpa is not None
@@ -161,6 +153,23 @@ def test_defaults() -> None:
     assert (spec.model_cache.type, spec.disruption.no_capacity) == ("None", ("Wait",))
     assert platform("  modelCache: {type: HostPath}\n").spec.model_cache.folder == "/var/lib/plimsoll/models"
     assert platform("  {}\n").host_of("a", "b") is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "holds_s", "preempts"),
+    [
+        ("Wait", inf, False),
+        ("PreemptLower", inf, True),
+        ("Fallback", 0.0, False),
+        ("PreemptLower, Fallback", 0.0, True),
+        ("Wait, Fallback", 20.0, False),
+        ("Wait, PreemptLower, Fallback", 20.0, True),
+        ("Fallback, Wait", inf, False),
+    ],
+)
+def test_what_happens_without_room_in_order(steps: str, holds_s: float, preempts: bool) -> None:
+    disruption = platform(f"  disruption: {{noCapacity: [{steps}]}}\n").spec.disruption
+    assert (disruption.holds_s(20.0), disruption.preempts) == (holds_s, preempts)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ GATEWAY = "plimsoll-gateway"
 MODEL_CACHE = "plimsoll-model-cache"
 CONTROLLER_API = "plimsoll-controller-api"  # Service 443 -> METRICS_API_PORT; CONTROLLER is the headless one
 SYSTEM_PRIORITY, BALLOON_PRIORITY = "plimsoll-system", "plimsoll-balloon"  # PriorityClasses
+# Of services, by scaling.priority below, at and above 0, where the Platform lets more important ones preempt others. A
+# class's value never changes, nor who it may preempt: other values would need other names.
+LOW_PRIORITY, NORMAL_PRIORITY, HIGH_PRIORITY = "plimsoll-low", "plimsoll-normal", "plimsoll-high"
 LEASE_OPERATOR = "plimsoll-operator"
 LEASE_CONTROLLER = "plimsoll-controller"
 CERTIFICATES = "plimsoll-certificates"  # Secret: ca.crt, tls.crt, tls.key for webhook, metrics APIs and control stream

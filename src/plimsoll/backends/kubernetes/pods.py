@@ -94,7 +94,8 @@ def read_pod(obj: Obj) -> PodSeen | None:
         serving_port=_port(container, "http", SERVING_PORT),
         metrics_port=_port(container, "metrics", METRICS_PORT),
         placed=_since(placed) if spec.get("nodeName") else None,
-        pending=_unschedulable(placed) if not spec.get("nodeName") else "",
+        # One with a nominated node only waits for those whose place it takes to end.
+        pending="" if spec.get("nodeName") or status.get("nominatedNodeName") else _unschedulable(placed),
         began=unix((own.get("state", {}).get("running") or {}).get("startedAt")),
         ready=_since(conditions["Ready"]) if ready else None,
         running="running" in own.get("state", {}),

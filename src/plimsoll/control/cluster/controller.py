@@ -191,7 +191,7 @@ class ClusterController:
         views: list[ServiceView] = []
         for name, state in sorted(self._services.items()):
             state.cache_url = self._edge.cache_url_of(name, state.service)
-            views.append(refresh_view(state))
+            views.append(refresh_view(state, self._places.refused(state, now)))
         last = self._stream.snapshot
         gateway = None if self._edge.platform is None else self._edge.platform.spec.gateway
         template = (gateway and gateway.hostname_template) or ""

@@ -7,6 +7,7 @@ says all of it. A node class's `provisioningTime` stands for what isn't seen yet
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from plimsoll.control.cluster.service import ClusterService
 from plimsoll.control.scaling.scalable import Scalable
 from plimsoll.control.scaling.watching import learned_service_time
 from plimsoll.core.scaling import ReplicaKind
@@ -49,11 +50,7 @@ class ClusterPlaces:
                 waits.placed.add(replica.id)
                 waits.known.placed(replica.placed_at - replica.started_at)
         waits.placed.intersection_update(replica.id for replica in seen)
-        waits.waiting = tuple(
-            max(0.0, now - replica.started_at)
-            for replica in seen
-            if replica.pending and replica.phase is ReplicaPhase.STARTING
-        )
+        waits.waiting = tuple(max(0.0, now - replica.started_at) for replica in seen if _has_no_room(replica))
 
     def node_lead_s(self, state: Scalable) -> tuple[float, float]:
         waits = self._waits.get(state.name)
@@ -62,6 +59,21 @@ class ClusterPlaces:
     def spare_slots(self, state: Scalable) -> int | None:
         """None: what was asked for lately found room at once."""
         return 0 if self.node_lead_s(state)[1] > 0.0 else None
+
+    def refused(self, state: ClusterService, now: float) -> str | None:
+        """Why requests are refused at once, where no fallback answers them: no replica has room, or will have soon, and
+        the platform says that they don't wait for that (`disruption.noCapacity`). None: they are held."""
+        if self.platform is None or state.ready:
+            return None
+        replicas = [replica for replica in state.seen if replica.phase is not ReplicaPhase.DRAINING]
+        waiting = [replica for replica in replicas if _has_no_room(replica)]
+        # One with a node is on its way, and one that ended may come again.
+        if not waiting or len(waiting) < len(replicas):
+            return None
+        waited_s = now - min(replica.started_at for replica in waiting)
+        if waited_s < self.platform.spec.disruption.holds_s(state.service.hold_s):
+            return None
+        return "no node has room for a replica"  # the scheduler's words name nodes: they are in the status
 
     def kinds(self, state: Scalable) -> Sequence[ReplicaKind]:
         """Where the service may run on nodes of several classes: what a replica costs on each, and how quick it is
@@ -84,6 +96,10 @@ class ClusterPlaces:
         """What a new node takes that such a replica fits on: the quickest class's, as an autoscaler would choose no
         slower one without a reason."""
         return min((one.provisioning_s for one, _ in fitting(service, self.platform)), default=0.0)
+
+
+def _has_no_room(replica: ObservedReplica) -> bool:
+    return bool(replica.pending) and replica.phase is ReplicaPhase.STARTING
 
 
 def fitting(service: ModelService, platform: Platform | None) -> list[tuple[NodeClass, float]]:

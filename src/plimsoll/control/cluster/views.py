@@ -7,10 +7,11 @@ from plimsoll.ports.backend import ReplicaPhase
 from plimsoll.spec.views import service_views
 
 
-def refresh_view(state: ClusterService) -> ServiceView:
-    """Made anew only where something in it has changed: a thousand services are looked at each second."""
+def refresh_view(state: ClusterService, no_room: str | None = None) -> ServiceView:
+    """Made anew only where something in it has changed: a thousand services are looked at each second. `no_room`: why
+    nobody is held for a first replica."""
     state.spare_ids = _spares(state)
-    failed = None if state.ready else state.nobody_will_come
+    failed = None if state.ready else state.nobody_will_come or no_room
     revision = state.serving_id
     made_from = (state.service, revision, state.spare_ids, state.cache_url, failed)
     if state.view is None or not _same(made_from, state.view_of):

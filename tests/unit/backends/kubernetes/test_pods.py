@@ -138,6 +138,16 @@ def test_one_without_a_node_says_why_in_the_schedulers_words():
     assert (seen.phase, seen.pending, seen.placed, seen.node) == (ReplicaPhase.STARTING, why, None, "")
 
 
+def test_one_that_takes_others_place_has_room_while_they_end():
+    obj = copy.deepcopy(POD)
+    del obj["spec"]["nodeName"]
+    refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "none"}
+    obj["status"] = {"phase": "Pending", "conditions": [refused]}
+    assert read_pod(obj).pending == "none"
+    obj["status"]["nominatedNodeName"] = "gpu-1"
+    assert read_pod(obj).pending == ""
+
+
 @pytest.mark.parametrize(
     ("end", "was_ready", "said"),
     [

@@ -72,6 +72,91 @@ def test_one_that_waits_for_a_node_counts_as_the_class_says_and_then_as_it_was()
     run(test)
 
 
+NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+AT_ONCE = "no node has room for a replica"
+
+
+async def held_at(world, seconds, steps, **scaling):
+    """Whether requests are held (None) or told at once, at each of `seconds` since a replica found no room."""
+    world.service(scaling={"minReplicas": 1, "maxReplicas": 8, "hold": "20s"} | scaling)
+    if steps:
+        world.platform(disruption={"noCapacity": steps})
+    began = world.clock.now()
+    world.backend.start(
+        "shop/mood", "mood-1", 0, phase=ReplicaPhase.STARTING, ready_at=None, placed_at=None, started_at=began,
+        pending=NO_GPU,
+    )  # fmt: skip
+    told = []
+    for at in seconds:
+        world.clock.move_to(began + at)
+        await world.controller.tick()
+        told.append(world.view("shop/mood").failed)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        (None, [None, None, None]),
+        (["Wait"], [None, None, None]),
+        (["PreemptLower"], [None, None, None]),
+        (["Fallback"], [AT_ONCE, AT_ONCE, AT_ONCE]),
+        (["PreemptLower", "Fallback"], [AT_ONCE, AT_ONCE, AT_ONCE]),
+        (["Wait", "Fallback"], [None, None, AT_ONCE]),
+        (["Wait", "PreemptLower", "Fallback"], [None, None, AT_ONCE]),
+        (["Fallback", "Wait"], [None, None, None]),
+    ],
+)
+def test_whether_requests_are_held_while_no_node_has_room_is_the_platforms_to_say(steps, told):
+    """noCapacity, with `hold: 20s`, right after a replica found no room, at 19 s and at 20 s."""
+
+    async def test(world):
+        assert await held_at(world, (0.5, 19, 20), steps) == told
+
+    run(test)
+
+
+def test_requests_are_held_again_once_a_replica_has_a_node_and_while_another_one_is_on_its_way():
+    async def test(world):
+        assert await held_at(world, (1,), ["Fallback"]) == [AT_ONCE]
+        version = world.snapshot.version
+        await world.second()
+        assert world.snapshot.version == version, "gateways are told once"
+        (waiting,) = world.backend.pods
+        other = world.backend.start("shop/mood", "mood-1", 1, phase=ReplicaPhase.STARTING, ready_at=None)
+        await world.second()
+        assert world.view("shop/mood").failed is None, "it has a node and loads"
+        del world.backend.pods[other]
+        await world.second()
+        assert world.view("shop/mood").failed == AT_ONCE
+        now = world.clock.now()
+        world.backend.pods[waiting] = replace(world.backend.pods[waiting], pending="", placed_at=now)
+        await world.second()
+        assert world.view("shop/mood").failed is None
+        world.backend.pods[waiting] = replace(world.backend.pods[waiting], phase=ReplicaPhase.READY, ready_at=now)
+        world.backend.start(
+            "shop/mood", "mood-1", 2, phase=ReplicaPhase.STARTING, ready_at=None, placed_at=None, pending=NO_GPU
+        )
+        await world.second()
+        assert world.view("shop/mood").failed is None, "one serves"
+
+    run(test)
+
+
+def test_a_service_at_zero_is_woken_whatever_the_platform_says_of_room():
+    async def test(world):
+        world.service(scaling={"minReplicas": 0, "maxReplicas": 4})
+        world.platform(disruption={"noCapacity": ["Fallback"]})
+        for _ in range(12):
+            await world.second(mood=0)
+        assert world.view("shop/mood").failed is None, "no replica was asked for yet: its request must be held"
+        world.report({"shop/mood": 1}, held=1)
+        await world.controller.tick()
+        assert world.backend.writes[-1] == ("mood-1", 1)
+
+    run(test)
+
+
 def test_several_classes_are_kinds_of_different_price_and_of_the_speed_that_was_seen():
     async def test(world):
         world.platform(nodeClasses=[SMALL, FAST | {"maxNodes": 2}])

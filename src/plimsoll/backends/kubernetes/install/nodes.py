@@ -37,7 +37,7 @@ def model_cache(values: Values) -> list[Obj]:
     main = _quiet(
         values,
         "model-cache",
-        (*CACHE_COMMAND, "--to", CACHE_MOUNT, "--max-size", str(cache.max_size)),
+        (*CACHE_COMMAND, "--to", CACHE_MOUNT, "--host-path", str(cache.host_path)),
         mounts=[TMP, volume],
     ) | {
         "resources": cache.resources,

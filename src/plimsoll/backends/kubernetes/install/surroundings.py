@@ -7,8 +7,11 @@ from plimsoll.backends.kubernetes.names import (
     CONTROL_PORT,
     CONTROLLER_API,
     GROUP,
+    HIGH_PRIORITY,
+    LOW_PRIORITY,
     METRICS_API_PORT,
     METRICS_PORT,
+    NORMAL_PRIORITY,
     OPERATOR,
     SCALER_PORT,
     SERVING_PORT,
@@ -43,11 +46,13 @@ def _namespace(name: str, level: str, component: str) -> Obj:
 
 def priorities(values: Values) -> list[Obj]:
     """Ours sit above any model, and below what the cluster itself needs (2,000,000,000). Balloons sit below
-    everything, and below zero: Cluster Autoscaler's default cutoff is -10, under which it brings no nodes."""
+    everything, and below zero: Cluster Autoscaler's default cutoff is -10, under which it brings no nodes. A pod
+    without a class has 0, and so have normal ones: they take the place of low ones and balloons alone."""
     return [
         _priority(SYSTEM_PRIORITY, 100_000_000, "PreemptLowerPriority", "Plimsoll's own pods."),
-        _priority("plimsoll-online", 10_000, "PreemptLowerPriority", "Models that people wait for."),
-        _priority("plimsoll-batch", -5, "Never", "Models that may wait for room; they take nobody's place."),
+        _priority(HIGH_PRIORITY, 10_000, "PreemptLowerPriority", "Services with scaling.priority above 0."),
+        _priority(NORMAL_PRIORITY, 0, "PreemptLowerPriority", "Services with scaling.priority 0."),
+        _priority(LOW_PRIORITY, -5, "PreemptLowerPriority", "Services with scaling.priority below 0."),
         _priority(BALLOON_PRIORITY, -10, "Never", "Placeholders: any pod may have their room."),
     ]
 

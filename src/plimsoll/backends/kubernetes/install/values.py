@@ -135,8 +135,8 @@ class Webhook(Part):
 
 class ModelCache(Scheduling):
     """Models kept on each node, so that a replica doesn't fetch them again: the DaemonSet behind a Platform's
-    `modelCache: {type: HostPath}`. A folder of the node is nothing for a restricted namespace, so its pods live in one
-    of their own."""
+    `modelCache: {type: HostPath}`, which says how much it holds. A folder of the node is nothing for a restricted
+    namespace, so its pods live in one of their own."""
 
     enabled: bool = Field(default=False, description="Whether the DaemonSet is among the objects.")
     namespace: DnsLabel = Field(
@@ -145,12 +145,7 @@ class ModelCache(Scheduling):
     host_path: str = Field(
         default="/var/lib/plimsoll/models",
         pattern=r"^/[A-Za-z0-9._/-]+$",
-        description="The folder on each node: what the Platform says.",
-    )
-    max_size: str = Field(
-        default="100Gi",
-        pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$",
-        description="The most it holds; what is used least goes first.",
+        description="The folder on each node: the same as the Platform's `modelCache.path`.",
     )
     resources: Free = Field(
         default_factory=lambda: {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},

@@ -8,9 +8,12 @@ from plimsoll.backends.kubernetes.names import (
     CONFIG_DIR,
     GATEWAY,
     GATEWAY_NAME_VARIABLE,
+    HIGH_PRIORITY,
     LIVE_PATH,
+    LOW_PRIORITY,
     METRICS_PORT,
     MODEL_DIR,
+    NORMAL_PRIORITY,
     READY_PATH,
     REPLICA_COMMAND,
     REPLICA_TLS_DIR,
@@ -94,6 +97,7 @@ def _spec(scene: Scene, revision: str, model: ModelParts, found: Devices | None)
         "serviceAccountName": scene.name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        "priorityClassName": _priority_class(scene),
         "terminationGracePeriodSeconds": grace_s(scene),
         "securityContext": pod_security(),
         "imagePullSecrets": [{"name": name} for name in scene.options.image_pull_secrets],
@@ -106,6 +110,18 @@ def _spec(scene: Scene, revision: str, model: ModelParts, found: Devices | None)
         "volumes": volumes,
     }
     return without_empty(spec)
+
+
+def _priority_class(scene: Scene) -> str | None:
+    """Only where services may take each other's place. Elsewhere all have one priority, so none can. A class that
+    preempts nobody (`preemptionPolicy: Never`) would say that, too, but leave balloons their room."""
+    if scene.platform is None or not scene.platform.spec.disruption.preempts:
+        return None
+    if scene.plain:
+        scene.note("Platform spec.disruption.noCapacity", "PreemptLower needs the PriorityClasses of plimsoll install")
+        return None
+    priority = scene.service.spec.scaling.priority
+    return HIGH_PRIORITY if priority > 0 else LOW_PRIORITY if priority < 0 else NORMAL_PRIORITY
 
 
 def _certificate(scene: Scene) -> list[Obj]:

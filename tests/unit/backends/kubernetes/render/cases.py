@@ -64,6 +64,7 @@ spec:
     replicaTls: Required
   nodeClasses: [{{name: h100, selector: {{nvidia.com/gpu.product: NVIDIA-H100-80GB}}, pricePerHour: "6.90"}}]
   acceleratorClasses: [{{name: h100, deviceClassName: gpu.nvidia.com, memory: 80Gi, nodeClass: h100}}]
+  disruption: {{noCapacity: [PreemptLower, Wait, Fallback]}}
   modelCache: {{type: PVC, size: 100Gi, storageClassName: shared}}
   monitoring: PodMonitor
 ---
@@ -78,7 +79,7 @@ spec:
     secretRef: {{name: registry}}
   routes: [{{path: /score, host: api.example.com}}]
   budget: {{latency: {{p95: 25ms, p99: 60ms}}}}
-  scaling: {{minReplicas: 0, maxReplicas: 12, writer: KEDA, scaleToZeroAfter: 5m}}
+  scaling: {{minReplicas: 0, maxReplicas: 12, writer: KEDA, scaleToZeroAfter: 5m, priority: 10}}
   resources: {{requests: {{cpu: "2", memory: 2Gi}}, limits: {{memory: 2Gi}}}}
   accelerator: {{class: h100, count: 2}}
 """

@@ -65,6 +65,7 @@ KEYS = {
     "spec.modelCache.size": "dra",
     "spec.modelCache.storageClassName": "dra",
     "spec.networkPolicy=Disabled": "clock",
+    "spec.disruption.noCapacity=PreemptLower": "dra",
     "spec.monitoring=PodMonitor": "dra",
     "spec.monitoring=ServiceMonitor": "stateful",
 }
@@ -82,9 +83,8 @@ ELSEWHERE = {
     "spec.nodeClasses.capacity.accelerators": "prices: tests/unit/spec/test_spec_cluster.py",
     "spec.acceleratorClasses.memory": "for people and plans: tests/unit/spec/test_spec_cluster.py",
     "spec.acceleratorClasses.share": "prices: tests/unit/spec/test_spec_cluster.py",
-    "spec.disruption.noCapacity=Wait": "what the controller does without room",
-    "spec.disruption.noCapacity=PreemptLower": "what the controller does without room",
-    "spec.disruption.noCapacity=Fallback": "what the controller does without room",
+    "spec.disruption.noCapacity=Wait": "whether requests are held: tests/unit/control/cluster/test_places.py",
+    "spec.disruption.noCapacity=Fallback": "whether requests are held: tests/unit/control/cluster/test_places.py",
 }
 
 
@@ -128,4 +128,5 @@ ANOTHER: dict[str, Any] = {
     "spec.acceleratorClasses.resourceName": "amd.com/gpu",
     "spec.acceleratorClasses.deviceClassName": "other.example.com",
     "spec.modelCache.size": "200Gi",
+    "spec.disruption.noCapacity": ["Wait"],
 }

@@ -23,11 +23,15 @@ def parents(value, path):
             yield from parents(value[path[0]], path[1:])
 
 
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
 def changed(text, path, another, said):
-    """The documents without a key (None), or with another value where it stands first. Of those that say `said`, if
-    that is given."""
+    """The documents without a key (None), or with another value where it stands first. Of those that say `said`, alone
+    or in a list, if that is given."""
     documents = copy.deepcopy(list(yaml.safe_load_all(text)))
-    found = [one for one in parents(documents, path) if said is None or one[path[-1]] == said]
+    found = [one for one in parents(documents, path) if said is None or said in listed(one[path[-1]])]
     assert found, f"{'.'.join(path)} is not in the case"
     if callable(another):
         another(found[0])

@@ -258,3 +258,37 @@ def test_work_grows_with_the_services_alone():
     work(1)
     few, many = work(10), work(100)
     assert many <= 10 * few * 1.05
+
+
+PREEMPTING = {"disruption": {"noCapacity": ["Wait", "PreemptLower"]}}
+
+
+@pytest.mark.parametrize(
+    ("priority", "expected"),
+    [(-1_000_000, "plimsoll-low"), (-1, "plimsoll-low"), (0, "plimsoll-normal"), (1, "plimsoll-high")],
+)
+def test_services_take_others_place_by_their_priority_where_the_platform_says_so(priority, expected):
+    assert priority_class(service(scaling={"priority": priority}), platform(**PREEMPTING)) == expected
+
+
+@pytest.mark.parametrize("plat", [None, platform(), platform(disruption={"noCapacity": ["Wait", "Fallback"]})])
+def test_elsewhere_all_have_one_priority(plat):
+    assert priority_class(service(scaling={"priority": 5}), plat) is None
+
+
+def test_a_priority_class_of_the_users_own_goes_before():
+    one = service(podTemplate={"spec": {"priorityClassName": "online-gpu"}})
+    assert priority_class(one, platform(**PREEMPTING)) == "online-gpu"
+
+
+def test_without_plimsoll_installed_a_class_that_is_not_there_would_keep_every_pod_away():
+    found = render_all([service()], platform(**PREEMPTING), ClusterOptions(mode=Mode.PLAIN))
+    pods = [obj["spec"]["template"]["spec"] for obj in found.objects if obj["kind"] == "Deployment"]
+    assert [pod.get("priorityClassName") for pod in pods] == [None]
+    assert any("PreemptLower needs the PriorityClasses of plimsoll install" in note for note in found.notes)
+
+
+def priority_class(one, plat):
+    found = revision_of(one, plat, ClusterOptions())
+    (workload,) = (obj for obj in found.objects if obj["kind"] == "Deployment")
+    return workload["spec"]["template"]["spec"].get("priorityClassName")

@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from plimsoll.backends.kubernetes.artifacts.fetching.fetch import (
@@ -24,20 +24,25 @@ from plimsoll.backends.kubernetes.artifacts.fetching.fetch import (
     already,
     fetch_model,
 )
-from plimsoll.backends.kubernetes.artifacts.fetching.space import check_room, is_full, no_room
+from plimsoll.backends.kubernetes.artifacts.fetching.space import NoRoom, check_room, is_full, no_room
 from plimsoll.backends.kubernetes.artifacts.listing import LISTING_FILE, is_digest
 from plimsoll.core.errors import HostError
+from plimsoll.core.units import format_bytes
 
 _log = logging.getLogger("plimsoll.fetch")
 _CHUNK = 1 << 20
+
+
+class DoesNotFit(NoRoom):
+    """The cache may not hold it beside what must stay."""
 
 
 class ModelCache:
     """`max_bytes`: None for no bound."""
 
     def __init__(self, folder: Path, max_bytes: int | None = None) -> None:
-        self._folder, self._max = folder, max_bytes
-        self._kept = folder / "sha256"
+        self.max_bytes = max_bytes
+        self._folder, self._kept = folder, folder / "sha256"
 
     def writable(self) -> bool:
         try:
@@ -54,7 +59,8 @@ class ModelCache:
 
     def keep(self, uri: str, digest: str, fetcher: Fetcher, *, wanted: frozenset[str] = frozenset()) -> Fetched:
         """Fetches it unless it is there; others that want the same wait meanwhile. What was used longest ago goes to
-        make room, but nothing of `wanted` (digests). As `fetch_model`."""
+        make room, but nothing of `wanted` (digests); where that isn't enough, this one: raises DoesNotFit. As
+        `fetch_model`."""
         assert is_digest(digest)
         with self._lock(digest):
             there = already(self.place(digest), uri, digest)
@@ -62,6 +68,10 @@ class ModelCache:
                 self.evict(wanted | {digest})
                 there = fetch_model(uri, digest, self.place(digest), fetcher)
                 self.evict(wanted | {digest})
+                if self.max_bytes is not None and self.held_bytes() > self.max_bytes:
+                    self._throw_out(digest)
+                    size, most = format_bytes(there.listing.size), format_bytes(self.max_bytes)
+                    raise DoesNotFit(f"{uri} takes {size}: too much for a cache of {most} beside what is in use")
             os.utime(self.place(digest))
             return there
 
@@ -114,13 +124,13 @@ class ModelCache:
     def evict(self, wanted: frozenset[str]) -> list[str]:
         """Digests that went: those used longest ago, until the rest is within `max_bytes`. Nothing of `wanted` goes,
         nor what somebody fetches right now."""
-        if self._max is None:
+        if self.max_bytes is None:
             return []
         kept = sorted((one.stat().st_mtime, one.name, _size(one)) for one in self._all())
         total = sum(size for _, _, size in kept)
         gone = []
         for _, name, size in kept:
-            if total <= self._max:
+            if total <= self.max_bytes:
                 break
             digest = f"sha256:{name}"
             if digest in wanted or not self._remove(digest):
@@ -130,6 +140,9 @@ class ModelCache:
             total -= size
         return gone
 
+    def held_bytes(self) -> int:
+        return sum(_size(one) for one in self._all())
+
     def _all(self) -> Iterator[Path]:
         if self._kept.is_dir():
             yield from (one for one in self._kept.iterdir() if one.is_dir())
@@ -138,11 +151,14 @@ class ModelCache:
         with self._lock(digest, wait=False) as held:
             if not held:
                 return False
-            gone = self._folder / f".gone-{self.place(digest).name}"
-            shutil.rmtree(gone, ignore_errors=True)
-            os.replace(self.place(digest), gone)  # nobody finds it half deleted
-            shutil.rmtree(gone, ignore_errors=True)
+            self._throw_out(digest)
             return True
+
+    def _throw_out(self, digest: str) -> None:
+        gone = self._folder / f".gone-{self.place(digest).name}"
+        shutil.rmtree(gone, ignore_errors=True)
+        os.replace(self.place(digest), gone)  # nobody finds it half deleted
+        shutil.rmtree(gone, ignore_errors=True)
 
     @contextmanager
     def _lock(self, digest: str, *, wait: bool = True) -> Iterator[bool]:
@@ -192,8 +208,9 @@ def fetch_through(
         return there
     given = cache.give(uri, digest, target)
     if given is None and cache.writable():
-        cache.keep(uri, digest, fetcher)
-        given = cache.give(uri, digest, target)
+        with suppress(DoesNotFit):  # past it, then
+            cache.keep(uri, digest, fetcher)
+            given = cache.give(uri, digest, target)
     if given is not None:
         note("from the cache")
         return given

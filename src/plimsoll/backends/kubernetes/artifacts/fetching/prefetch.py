@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from plimsoll.backends.kubernetes.artifacts.fetching.cache import ModelCache
+from plimsoll.backends.kubernetes.artifacts.fetching.cache import DoesNotFit, ModelCache
 from plimsoll.backends.kubernetes.artifacts.fetching.fetch import Fetcher
 from plimsoll.backends.kubernetes.artifacts.listing import is_digest
 from plimsoll.backends.kubernetes.artifacts.references import parse_uri
@@ -45,6 +45,8 @@ class Keeper:
     def __init__(self, cache: ModelCache, fetcher: Fetcher) -> None:
         self._cache, self._fetcher = cache, fetcher
         self._failed: dict[Wanted, tuple[int, float]] = {}  # how often, when it is tried again
+        self._too_large: set[Wanted] = set()
+        self._tried_with: tuple[frozenset[str], int | None] = frozenset(), None  # what those had to fit beside, and in
 
     @property
     def failing(self) -> bool:
@@ -56,20 +58,29 @@ class Keeper:
         all_of_it = list(dict.fromkeys(wanted))
         digests = frozenset(one.digest for one in all_of_it)
         self._failed = {one: failure for one, failure in self._failed.items() if one in all_of_it}
+        if self._tried_with != (digests, self._cache.max_bytes):
+            self._too_large.clear()
+            self._tried_with = digests, self._cache.max_bytes
         failed = []
         for one in all_of_it:
             count, due = self._failed.get(one, (0, now))
-            if self._cache.has(one.digest) or due > now:
+            if self._cache.has(one.digest) or one in self._too_large or due > now:
                 continue
             try:
                 self._cache.keep(one.uri, one.digest, self._fetcher, wanted=digests)
                 self._failed.pop(one, None)
                 _log.info("kept ready", extra={"uri": one.uri, "digest": one.digest})
+            except DoesNotFit as error:
+                self._too_large.add(one)
+                self._failed.pop(one, None)
+                failed.append(one)
+                _log.error("not kept: %s", error, extra={"uri": one.uri, "digest": one.digest})
             except (PlimsollError, OSError) as error:
                 self._failed[one] = (count + 1, now + min(_LONGEST_S, _FIRST_S * 2.0**count))
                 failed.append(one)
                 _log.error("not fetched: %s", error, extra={"uri": one.uri, "digest": one.digest})
         self._cache.evict(digests)
+        self._cache.evict(frozenset())  # a bound that became smaller holds, too
         return failed
 
 

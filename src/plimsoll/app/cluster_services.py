@@ -1,7 +1,7 @@
 """Services on a cluster, as the commands need them: apply, look, logs, events, scale, delete."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MANAGER = "plimsoll-apply"
 KIND = "ModelService"
 _POLL_S = 0.5
+_UNSEEN_S = 5.0  # an operator looks within a second; one that was just restarted may need its Lease first
 _NOT_INSTALLED = "the cluster has no ModelServices; install Plimsoll there first: plimsoll install --context NAME"
 
 
@@ -112,7 +113,9 @@ async def await_ready(
     """Until each serves what was applied, or can't. `told(which, phase, message)` at each change. Whether all do."""
     waiting = [one for one in applied if one.kind == KIND]
     said: dict[tuple[str, str], tuple[str, str]] = {}
-    until = asyncio.get_running_loop().time() + timeout_s
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    until = begun + timeout_s
     while waiting:
         for one in tuple(waiting):
             found = await reach.get(API_VERSION, KIND, one.name, one.namespace)
@@ -123,6 +126,8 @@ async def await_ready(
             state = rolled_out(found, one.generation)
             status = telling.told_of(found, [])
             word = ("Ready" if state else status["phase"], status["message"])
+            if not found.get("status") and clock() < begun + _UNSEEN_S:
+                continue  # nobody has had time to look at it
             if said.get((one.namespace, one.name)) != word and (state is not None or word[0] != "Ready"):
                 said[one.namespace, one.name] = word
                 told(one, *word)
@@ -130,7 +135,7 @@ async def await_ready(
                 one.url = status["url"]
                 one.failed = "" if state else status["message"] or "failed"
                 waiting.remove(one)
-        if waiting and asyncio.get_running_loop().time() > until:
+        if waiting and clock() > until:
             for one in waiting:
                 one.failed = f"not ready after {timeout_s:g} s; it goes on"
                 told(one, "Failed", one.failed)
@@ -202,9 +207,9 @@ async def logs(
         there = ", ".join(pod["metadata"]["name"] for pod in pods) or "none"
         raise UserError(f"{name} has no replica {replica}; there: {there}")
     for pod in sorted(chosen, key=lambda pod: str(pod["metadata"].get("creationTimestamp", ""))):
-        await _log(reach, pod, told, lines)
+        await _log(reach, pod, told, lines, running=not follow)
     if follow:
-        await _follow(reach, name, {pod["metadata"]["name"] for pod in chosen}, told, replica)
+        await _follow(reach, name, {pod["metadata"]["name"] for pod in chosen}, told, replica, lines)
     return name
 
 
@@ -216,11 +221,12 @@ async def _only(reach: Reach) -> str:
     return known[0]
 
 
-async def _log(reach: Reach, pod: Obj, told: Callable[[str, str], None], lines: int) -> None:
+async def _log(reach: Reach, pod: Obj, told: Callable[[str, str], None], lines: int, *, running: bool) -> None:
+    """What it printed before it was restarted; `running`: and since."""
     from plimsoll.backends.kubernetes.api import ApiError
 
     restarted = bool(telling.instance_of(pod)["restarts"])
-    for previous in ([True] if restarted else []) + [False]:
+    for previous in ([True] if restarted else []) + ([False] if running else []):
         path, params = await _log_at(reach, pod["metadata"]["name"])
         try:
             text = await reach.api.text(
@@ -239,25 +245,25 @@ async def _log_at(reach: Reach, pod: str) -> tuple[str, dict[str, str]]:
 
 
 async def _follow(
-    reach: Reach, name: str, seen: set[str], told: Callable[[str, str], None], replica: str | None
+    reach: Reach, name: str, seen: set[str], told: Callable[[str, str], None], replica: str | None, lines: int
 ) -> None:
-    """Those that are there, and those that come. Until it is cancelled, or nothing of the service is left."""
+    """Those that are there, with their last lines, and those that come. Until it is cancelled."""
     async with asyncio.TaskGroup() as group:
         for pod in sorted(seen):
-            group.create_task(_tail(reach, pod, told, new=False))
+            group.create_task(_tail(reach, pod, told, {"tailLines": str(lines)}))
         while replica is None:
             await asyncio.sleep(_POLL_S * 2)
             for one in await reach.list("v1", "Pod", reach.api.namespace, labels=f"{SERVICE_LABEL}={name}"):
                 if one["metadata"]["name"] not in seen:
                     seen.add(one["metadata"]["name"])
-                    group.create_task(_tail(reach, one["metadata"]["name"], told, new=True))
+                    group.create_task(_tail(reach, one["metadata"]["name"], told, {}))
 
 
-async def _tail(reach: Reach, pod: str, told: Callable[[str, str], None], *, new: bool) -> None:
+async def _tail(reach: Reach, pod: str, told: Callable[[str, str], None], since: Mapping[str, str]) -> None:
     from plimsoll.backends.kubernetes.api import ApiError
 
     path, params = await _log_at(reach, pod)
-    params |= {"follow": "true"} | ({} if new else {"sinceSeconds": "1"})
+    params |= {"follow": "true", **since}
     while True:
         try:
             async with reach.api.lines(path, params, silent_s=None) as coming:

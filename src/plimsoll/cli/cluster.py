@@ -22,6 +22,11 @@ Context = Annotated[
 ]  # fmt: skip
 Namespace = Annotated[
     str | None,
+    typer.Option("--namespace", "-n", metavar="NAME", help="On a cluster: the namespace. [default: the context's]",
+                 show_default=False),
+]  # fmt: skip
+LogsNamespace = Annotated[  # there -n are lines
+    str | None,
     typer.Option("--namespace", metavar="NAME", help="On a cluster: the namespace. [default: the context's]",
                  show_default=False),
 ]  # fmt: skip

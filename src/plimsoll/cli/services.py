@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plimsoll.cli import cluster, completion
-from plimsoll.cli.cluster import Context, Everywhere, Namespace
+from plimsoll.cli.cluster import Context, Everywhere, LogsNamespace, Namespace
 from plimsoll.cli.console import Console, err, out
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def logs(
     ] = None,
     as_json: AsJson = False,
     context: Context = None,
-    namespace: Namespace = None,
+    namespace: LogsNamespace = None,
 ) -> None:
     """What the replicas printed, also those that have ended.
 

@@ -1,6 +1,8 @@
 """Plimsoll comes to a cluster, services are applied, looked at, scaled and deleted there, and it leaves again: against
 the API server in memory."""
 
+import asyncio
+import contextlib
 import time
 
 import pytest
@@ -244,6 +246,83 @@ def test_events_of_a_service_and_its_pods(cluster, folder):
     said = []
     ask(lambda reach: cluster_services.events(reach, "mood", said.append, follow=False))
     assert [(one["service"], one["message"]) for one in said] == [("mood", "rev 1 serves")]
+
+
+class LoggingReach:
+    """A service with pods whose logs are given; after the first look there is one more, `mood-new`."""
+
+    def __init__(self, **logs):
+        self.logs, self.api, self.pods = logs, self, ["mood-old"]
+        self.namespace = "default"
+        self.asked = []
+
+    async def kinds(self, version):
+        return {"ModelService"}
+
+    async def get(self, *which):
+        return {"metadata": {"name": "mood"}}
+
+    async def list(self, *which, **options):
+        found = [{"metadata": {"name": name, "creationTimestamp": ""}, "status": {}} for name in self.pods]
+        self.pods = ["mood-old", "mood-new"]
+        return found
+
+    async def path(self, version, kind, namespace, name, sub):
+        return name
+
+    async def text(self, path, params):
+        return "\n".join(self.logs[path.replace("-", "_")])
+
+    @contextlib.asynccontextmanager
+    async def lines(self, path, params, silent_s=None):
+        self.asked.append((path, params.get("tailLines")))
+
+        async def coming():
+            for line in self.logs[path.replace("-", "_")]:
+                yield line.encode()
+
+        yield coming()
+
+
+def test_a_log_that_is_followed_is_told_once_and_a_new_replica_from_its_start(monkeypatch):
+    monkeypatch.setattr(cluster_services, "_POLL_S", 0.001)
+    reach, said = LoggingReach(mood_old=["1", "2"], mood_new=["a", "b"]), []
+    wanted = [("mood-old", "1"), ("mood-old", "2"), ("mood-new", "a"), ("mood-new", "b")]
+
+    async def run():
+        async with asyncio.timeout(20):
+            done = asyncio.Event()
+
+            def told(pod, line):
+                said.append((pod, line))
+                if said[-1] == wanted[-1]:
+                    done.set()
+
+            follow = asyncio.ensure_future(
+                cluster_services.logs(reach, "mood", told, lines=7, follow=True, replica=None)
+            )
+            await done.wait()
+            follow.cancel()
+
+    asyncio.run(run())
+    assert said == wanted
+    assert reach.asked == [("mood-old", "7"), ("mood-new", None)]
+
+
+def test_whether_the_operator_runs_is_asked_only_after_it_had_its_time(cluster, folder, monkeypatch):
+    def heard(grace_s):
+        monkeypatch.setattr(cluster_services, "_UNSEEN_S", grace_s)
+        said = []
+
+        async def run(reach):
+            done = await cluster_services.apply(reach, [folder], lambda one: None, force=False)
+            return await cluster_services.await_ready(reach, done, 0.01, lambda *words: said.append(words[2]))
+
+        assert not ask(run)
+        return said
+
+    assert heard(60.0) == ["not ready after 0.01 s; it goes on"]
+    assert "the operator hasn't seen it yet" in heard(0.0)[0]
 
 
 def test_deleted_and_gone_with_its_model(cluster, folder):

@@ -8,6 +8,7 @@ import ssl
 import grpc
 import pytest
 from tests.kube import FakeCluster
+from tests.kube.api import timestamp
 from tests.unit.app.controller_process import (
     SHOP,
     ControllerProcess,
@@ -82,6 +83,50 @@ def test_from_zero_within_a_moment_and_before_any_second_is_over(stage):
                 await gateway.until(lambda: count(cluster, mood) == 1)
 
         asyncio.run(main())
+
+
+def test_while_no_node_has_room_gateways_are_told_at_once_where_the_platform_says_so():
+    """`[PreemptLower, Fallback]`: refused while the pod fits nowhere, held while it takes others' place."""
+    platform = {
+        "apiVersion": "plimsoll.dev/v1alpha1",
+        "kind": "Platform",
+        "metadata": {"name": "default"},
+        "spec": {"disruption": {"noCapacity": ["PreemptLower", "Fallback"]}},
+    }
+    no_room = {
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+        "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", "lastTransitionTime": timestamp(),
+    }  # fmt: skip
+    with FakeCluster() as cluster:  # nobody schedules its pods
+        authority = stage_of(cluster)
+        service(cluster)
+        cluster.apply(platform)
+
+        def pod_says(**status):
+            (pod,) = cluster.objects("Pod", SHOP)
+            kind = cluster.api.kind("v1", "Pod")
+            cluster.api.change_now(
+                kind, SHOP, pod["metadata"]["name"], lambda obj: obj["status"].update(status), "status"
+            )
+
+        with ControllerProcess(cluster, authority) as controller:
+            controller.ready()
+
+            async def main():
+                async with Gateway(controller, {"shop/mood": 4.0}) as gateway:
+
+                    def failed():
+                        return gateway.snapshot.services[0].failed
+
+                    await gateway.until(lambda: gateway.snapshot is not None and cluster.objects("Pod", SHOP))
+                    assert failed() is None, "nobody has looked for a node yet"
+                    pod_says(conditions=[no_room])
+                    await gateway.until(lambda: failed() == "no node has room for a replica")
+                    assert controller.figures()["pending"] == [no_room["message"]]
+                    pod_says(nominatedNodeName="gpu-1")
+                    await gateway.until(lambda: failed() is None)
+
+            asyncio.run(main())
 
 
 def test_only_a_gateways_own_token_opens_the_stream(stage):

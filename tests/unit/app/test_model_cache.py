@@ -18,6 +18,7 @@ from plimsoll.backends.kubernetes.artifacts.fetching.cache import ModelCache, fe
 from plimsoll.backends.kubernetes.artifacts.fetching.credentials import Credentials
 from plimsoll.backends.kubernetes.artifacts.fetching.fetch import Fetcher
 from plimsoll.backends.kubernetes.artifacts.fetching.prefetch import Keeper, Wanted, parse_wanted
+from plimsoll.backends.kubernetes.artifacts.fetching.space import NoRoom
 from plimsoll.backends.kubernetes.artifacts.web import Web
 from plimsoll.core.errors import UserError
 from plimsoll.spec import Platform
@@ -112,6 +113,25 @@ def test_a_model_too_large_for_the_cache_goes_past_it(tmp_path):
         fetch_through(cache, web.url("/1"), digest_of(data), tmp_path / "model", fetcher, note=lambda _: None)
     assert (tmp_path / "model" / "1").read_bytes() == data
     assert cache.held_bytes() == 0
+
+
+def test_a_full_volume_puts_out_what_was_used_longest_ago(tmp_path, monkeypatch):
+    """Without a bound, on a volume with room for two models of a mebibyte."""
+    files = {f"/{name}": name.encode() * (1 << 20) for name in "abc"}
+    digests = {path: digest_of(data) for path, data in files.items()}
+    cache = ModelCache(tmp_path)
+    free = lambda folder: (5 << 19) - cache.held_bytes()  # noqa: E731
+    monkeypatch.setattr("plimsoll.backends.kubernetes.artifacts.fetching.space.free_bytes", free)
+    with WebFiles(files) as web:
+        fetcher = Fetcher(Web(silent_s=5), Credentials(), sleep=lambda _: None)
+        for age, path in enumerate(files):
+            cache.keep(web.url(path), digests[path], fetcher)
+            os.utime(cache.place(digests[path]), (age, age))
+        assert [path for path in files if cache.has(digests[path])] == ["/b", "/c"]
+        web.files["/d"] = b"d" * (3 << 20)
+        with pytest.raises(NoRoom):
+            cache.keep(web.url("/d"), digest_of(web.files["/d"]), fetcher, wanted=frozenset(digests.values()))
+        assert [path for path in files if cache.has(digests[path])] == ["/b", "/c"], "they are wanted"
 
 
 def platform(**cache):

@@ -64,9 +64,11 @@ def _with_claim(scene: Scene, found: ModelMount) -> ModelParts:
     parts = ModelParts(found.volumes, found.mounts, found.fetch, found.model_path)
     if found.fetch is None or not uses_claim(scene):
         return parts
+    assert scene.platform is not None
+    size = str(scene.platform.spec.model_cache.size)
     volume: Obj = {"name": "model-cache", "persistentVolumeClaim": {"claimName": CACHE_CLAIM}}
     fetch = found.fetch | {
-        "command": [*found.fetch["command"], "--cache", CACHE_MOUNT],
+        "command": [*found.fetch["command"], "--cache", CACHE_MOUNT, "--cache-size", size],
         "volumeMounts": [*found.fetch["volumeMounts"], {"name": "model-cache", "mountPath": CACHE_MOUNT}],
     }
     return ModelParts((*found.volumes, volume), found.mounts, fetch, found.model_path)

@@ -66,7 +66,7 @@ class ModelCache:
             there = already(self.place(digest), uri, digest)
             if there is None:
                 self.evict(wanted | {digest})
-                there = fetch_model(uri, digest, self.place(digest), fetcher)
+                there = self._fetched(uri, digest, fetcher, wanted | {digest})
                 self.evict(wanted | {digest})
                 if self.max_bytes is not None and self.held_bytes() > self.max_bytes:
                     self._throw_out(digest)
@@ -74,6 +74,15 @@ class ModelCache:
                     raise DoesNotFit(f"{uri} takes {size}: too much for a cache of {most} beside what is in use")
             os.utime(self.place(digest))
             return there
+
+    def _fetched(self, uri: str, digest: str, fetcher: Fetcher, stay: frozenset[str]) -> Fetched:
+        """Whatever the bound, a volume may be full: then others go, one by one."""
+        while True:
+            try:
+                return fetch_model(uri, digest, self.place(digest), fetcher)
+            except NoRoom:
+                if not self._evict(stay, lambda _, gone: gone > 0):
+                    raise
 
     def give(self, uri: str, digest: str, target: Path) -> Fetched | None:
         """From the cache into `target`: hard links where both lie on one mount, else copies; every byte is checked.
@@ -124,16 +133,19 @@ class ModelCache:
     def evict(self, wanted: frozenset[str]) -> list[str]:
         """Digests that went: those used longest ago, until the rest is within `max_bytes`. Nothing of `wanted` goes,
         nor what somebody fetches right now."""
-        if self.max_bytes is None:
-            return []
+        most = self.max_bytes
+        return [] if most is None else self._evict(wanted, lambda held, _: held <= most)
+
+    def _evict(self, stay: frozenset[str], enough: Callable[[int, int], bool]) -> list[str]:
+        """`enough`: of the bytes that are held still, and how many models have gone."""
         kept = sorted((one.stat().st_mtime, one.name, _size(one)) for one in self._all())
         total = sum(size for _, _, size in kept)
         gone = []
         for _, name, size in kept:
-            if total <= self.max_bytes:
+            if enough(total, len(gone)):
                 break
             digest = f"sha256:{name}"
-            if digest in wanted or not self._remove(digest):
+            if digest in stay or not self._remove(digest):
                 continue
             _log.info("left the cache", extra={"digest": digest, "bytes": size})
             gone.append(digest)
@@ -208,7 +220,7 @@ def fetch_through(
         return there
     given = cache.give(uri, digest, target)
     if given is None and cache.writable():
-        with suppress(DoesNotFit):  # past it, then
+        with suppress(NoRoom):  # past it, then
             cache.keep(uri, digest, fetcher)
             given = cache.give(uri, digest, target)
     if given is not None:

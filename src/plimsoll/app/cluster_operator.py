@@ -10,6 +10,7 @@ has the variables), POD_NAME, POD_NAMESPACE, POD_IP and
     PLIMSOLL_CERTIFICATE_NAMES    more names for the certificate, with commas between them
     PLIMSOLL_RETRY_SECONDS        the longest wait before what was refused is tried again (60)
     PLIMSOLL_LEASE_SECONDS        after so long without a word from the operator that leads, another does (15)
+    PLIMSOLL_SETTLE_SECONDS       how long kubelets have to bring gateways their certificate for replicas (150)
     PLIMSOLL_FIGURES_SECONDS      how often controllers are asked (10)
     PLIMSOLL_METRICS_PORT, PLIMSOLL_WEBHOOK_PORT    0: not served
     PLIMSOLL_LOG_LEVEL            info
@@ -72,6 +73,7 @@ def operator_settings(environment: Mapping[str, str]) -> "OperatorSettings":
         from plimsoll.backends.kubernetes.operator.lease import lease_settings
         from plimsoll.backends.kubernetes.operator.operator import OperatorSettings
         from plimsoll.backends.kubernetes.operator.queue import QueueSettings
+        from plimsoll.backends.kubernetes.operator.replica_certificates import CertificateTimes
     except ImportError as error:
         raise UserError(f"{error.name} is missing; install it with: pip install 'plimsoll-serve[k8s]'") from None
     from plimsoll.backends.kubernetes.options import DEFAULT_IMAGE, ClusterOptions
@@ -90,6 +92,7 @@ def operator_settings(environment: Mapping[str, str]) -> "OperatorSettings":
             longest_s=_number(environment, "PLIMSOLL_RETRY_SECONDS", 60, least=1),
         ),
         lease=lease_settings(_number(environment, "PLIMSOLL_LEASE_SECONDS", 15, least=2)),
+        replica_certificates=CertificateTimes(settle_s=_number(environment, "PLIMSOLL_SETTLE_SECONDS", 150)),
         figures_every_s=_number(environment, "PLIMSOLL_FIGURES_SECONDS", 10, least=1),
     )
 

@@ -33,6 +33,9 @@ LOW_PRIORITY, NORMAL_PRIORITY, HIGH_PRIORITY = "plimsoll-low", "plimsoll-normal"
 LEASE_OPERATOR = "plimsoll-operator"
 LEASE_CONTROLLER = "plimsoll-controller"
 CERTIFICATES = "plimsoll-certificates"  # Secret: ca.crt, tls.crt, tls.key for webhook, metrics APIs and control stream
+# Secret, with replicaTls: the key that signs certificates of replicas and gateways. CERTIFIER: a ClusterRole that lets
+# the operator write those certificates where it is bound.
+REPLICA_AUTHORITY, CERTIFIER = "plimsoll-replica-authority", "plimsoll-certifier"
 CA_CONFIG = "plimsoll-ca"  # ConfigMap with ca.crt alone, for those who only verify
 
 # --- ports ------------------------------------------------------------------------------------------------------------

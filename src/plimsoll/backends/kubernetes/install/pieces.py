@@ -33,6 +33,7 @@ PIECES = (
     Piece("cluster-roles", roles.cluster_roles),
     Piece("system-roles", roles.system_roles),
     Piece("secret-namespaces", roles.secret_namespace, each="secrets.namespaces"),
+    Piece("certificate-namespaces", roles.certificate_namespace, each="secrets.certificates"),
     Piece("people", people.roles),
     Piece("network-policies", surroundings.network_policies, when="network_policies.enabled"),
     Piece("services", components.services),

@@ -11,11 +11,14 @@ from plimsoll.backends.kubernetes.install.parts import obj
 from plimsoll.backends.kubernetes.install.values import Values
 from plimsoll.backends.kubernetes.names import (
     CERTIFICATES,
+    CERTIFIER,
     CONTROLLER,
     GATEWAY,
     LEASE_CONTROLLER,
     LEASE_OPERATOR,
     OPERATOR,
+    REPLICA_AUTHORITY,
+    serving_certificate,
 )
 from plimsoll.backends.kubernetes.objects import Obj
 
@@ -81,12 +84,28 @@ OPERATOR_SYSTEM = (
     Rule("coordination.k8s.io", ("leases",), ("get", "update"), "the same", (LEASE_OPERATOR,)),
     Rule("", ("secrets",), ("create",), "the certificate (create can't be limited by name)"),
     Rule("", ("secrets",), ("get", "update"), "renewing the certificate", (CERTIFICATES,)),
+    Rule(
+        "",
+        ("secrets",),
+        ("delete", "get", "patch"),
+        "replicaTls: the authority, and what gateways show",
+        (REPLICA_AUTHORITY, serving_certificate(GATEWAY)),
+    ),
     Rule("networking.k8s.io", ("ingresses",), ("create", "delete", "get", "patch"), "the way in, beside the gateway"),
     Rule(
         "gateway.networking.k8s.io",
         ("referencegrants",),
         ("create", "delete", "get", "patch"),
         "routes of a namespace may lead to the gateway",
+    ),
+)
+
+# Of each service NAME-certificate alone is touched, and only one with our labels; but a role can limit neither `create`
+# by name nor the others by a part of it. So it is bound nowhere but in namespaces that the values list, or whose team
+# says so; elsewhere services say what is missing.
+CERTIFIER_RULES = (
+    Rule(
+        "", ("secrets",), ("create", "delete", "get", "patch"), "replicaTls: a service's certificate (NAME-certificate)"
     ),
 )
 
@@ -128,6 +147,7 @@ def cluster_roles(values: Values) -> list[Obj]:
         cluster_role(GATEWAY, "gateway", GATEWAY_RULES),
         # Bound nowhere by itself: namespaces of the values, or a team in its own.
         cluster_role(SECRET_READER, "controller", (Rule("", ("secrets",), READ, "keys of tenants, URLs of Redis"),)),
+        cluster_role(CERTIFIER, "operator", CERTIFIER_RULES),
         *(
             _bound("ClusterRoleBinding", name, component, "", "ClusterRole", name, name, values.namespace)
             for name, component in ((OPERATOR, "operator"), (CONTROLLER, "controller"), (GATEWAY, "gateway"))
@@ -158,6 +178,15 @@ def secret_namespace(values: Values, namespace: str) -> list[Obj]:
         _bound(
             "RoleBinding", SECRET_READER, "controller", namespace, "ClusterRole", SECRET_READER, CONTROLLER,
             values.namespace,
+        )
+    ]  # fmt: skip
+
+
+def certificate_namespace(values: Values, namespace: str) -> list[Obj]:
+    """One more namespace whose services may have `replicaTls`."""
+    return [
+        _bound(
+            "RoleBinding", CERTIFIER, "operator", namespace, "ClusterRole", CERTIFIER, OPERATOR, values.namespace
         )
     ]  # fmt: skip
 

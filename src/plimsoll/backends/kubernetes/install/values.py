@@ -189,10 +189,15 @@ class NetworkPolicies(Part):
 
 
 class Secrets(Part):
-    """Where the controller may read Secrets: keys of tenants, URLs of Redis. The system namespace is always one."""
+    """Where Secrets are read and written. The controller always reads those of the system namespace."""
 
     namespaces: Names = Field(
-        default=(), description="Others. A team can also allow it in its own namespace: docs/kubernetes.md."
+        default=(),
+        description="Where the controller reads them, too. A team can allow it by itself: docs/kubernetes.md.",
+    )
+    certificates: Names = Field(
+        default=(),
+        description="Namespaces where the operator may write Secrets: those whose services have replicaTls.",
     )
 
 
@@ -214,7 +219,9 @@ class Values(Part):
     gateway: Gateway = Field(default_factory=Gateway, description="The front door.")
     webhook: Webhook = Field(default_factory=Webhook, description="Checks services when they are applied.")
     metrics_apis: MetricsApis = Field(default_factory=MetricsApis, description="Metrics for other autoscalers.")
-    secrets: Secrets = Field(default_factory=Secrets, description="Where the controller may read Secrets.")
+    secrets: Secrets = Field(
+        default_factory=Secrets, description="Where the controller may read Secrets, and the operator write them."
+    )
     model_cache: ModelCache = Field(default_factory=ModelCache, description="Models kept on each node.")
     pre_pull: Annotated[tuple[PrePull, ...], Field(strict=False)] = Field(
         default=(), description="Images that each node has before a replica needs them."

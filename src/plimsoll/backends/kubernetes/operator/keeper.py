@@ -8,7 +8,7 @@ stands otherwise.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -77,12 +77,13 @@ class Keeper:
         *,
         tell: Tell,
         may_act: Callable[[], bool] = lambda: True,
+        prepare: Callable[[ServiceObject, float], Awaitable[None]] | None = None,
         rolling: RollSettings | None = None,
         status: StatusSettings | None = None,
     ) -> None:
         self.applier = Applier(api)
         self.cache, self.world = cache, world
-        self._tell, self._may_act = tell, may_act
+        self._tell, self._may_act, self._prepare = tell, may_act, prepare
         self._rolling, self._status = rolling or RollSettings(), status or StatusSettings()
         self._kept: dict[ServiceKey, Kept] = {}
 
@@ -97,6 +98,17 @@ class Keeper:
             return False
         kept.rendered = None
         return True
+
+    def settled(self, key: ServiceKey) -> bool:
+        """Whether all its pods are of the revision that is wanted now."""
+        kept, seen = self._kept.get(key), self.cache.seen(key)
+        if kept is None or seen is None or kept.wish is None or kept.serial != self.world.serial:
+            return False
+        revision = kept.wish.revision
+        known = seen.workload(revision) if revision is not None else None
+        return known is not None and all(
+            one.name == revision or not (one.replicas or one.exist) for one in seen.workloads
+        )
 
     def forget_all(self) -> None:
         """Another operator acts now; what stood when we did may stand otherwise."""
@@ -181,6 +193,8 @@ class Keeper:
             once = understood(service, self.world.platform, self.world.options)
         assert once.service is not None  # a wish without a problem has both
         assert once.plan is not None
+        if self._prepare is not None:
+            await self._prepare(service, now)
         around = service_objects(once.service, self.world.platform, self.world.options, active=rolled.target)
         objects = [self._ours(service, obj) for obj in (*around.objects, *once.plan.objects)]
         if create is not None:

@@ -24,6 +24,7 @@ from plimsoll.backends.kubernetes.operator.lease import Elected, LeaseSettings
 from plimsoll.backends.kubernetes.operator.plain import PlainKinds
 from plimsoll.backends.kubernetes.operator.queue import QueueSettings, WorkQueue
 from plimsoll.backends.kubernetes.operator.renewing import Pair, Renewing
+from plimsoll.backends.kubernetes.operator.replica_certificates import CertificateTimes, ReplicaCertificates
 from plimsoll.backends.kubernetes.operator.rolling import RollSettings
 from plimsoll.backends.kubernetes.operator.seen import ServiceKey
 from plimsoll.backends.kubernetes.operator.status import StatusSettings
@@ -31,6 +32,7 @@ from plimsoll.backends.kubernetes.operator.telling import Recorder
 from plimsoll.backends.kubernetes.operator.watches import Watches
 from plimsoll.backends.kubernetes.operator.world import discovered, platform_of
 from plimsoll.backends.kubernetes.options import ClusterOptions
+from plimsoll.spec import Platform
 
 LOG = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class OperatorSettings:
     rolling: RollSettings = field(default_factory=RollSettings)
     status: StatusSettings = field(default_factory=StatusSettings)
     certificates: CertificateSettings = field(default_factory=CertificateSettings)
+    replica_certificates: CertificateTimes = field(default_factory=CertificateTimes)
 
 
 @dataclass(slots=True)
@@ -90,12 +93,20 @@ class Operator:
             settings=settings.lease,
             on_change=self._turned,
         )
+        self.certificates = ReplicaCertificates(
+            api,
+            settings.namespace,
+            services=self.cache.services.values,
+            settled=self._settled,
+            times=settings.replica_certificates,
+        )
         self.keeper = Keeper(
             api,
             self.cache,
             self.world,
             tell=self.recorder.tell,
             may_act=lambda: self.elected.leading,
+            prepare=self.certificates.prepare,
             rolling=settings.rolling,
             status=settings.status,
         )
@@ -117,11 +128,18 @@ class Operator:
         self._since: dict[ServiceKey, float] = {}
         self._discovered = False
         self._leads = asyncio.Event()
+        self._written: Platform | None = None  # as it stands; the world's may be held back
+        self._certify_now = asyncio.Event()
 
     @property
     def ready(self) -> bool:
         """Whether it sees the cluster; the one that waits for the Lease is ready, too."""
         return self._discovered and (self.watches.synced or self.world.blind is not None)
+
+    @property
+    def _may_look(self) -> bool:
+        known = self.world.blind is not None or self.certificates.knows(self._written)
+        return self.elected.leading and self.ready and known
 
     async def run(self, stop: asyncio.Event) -> None:
         """Raises only what is a fault of ours: whatever the API server does is waited out."""
@@ -132,6 +150,7 @@ class Operator:
             self._each(self.settings.discover_every_s, self._discover),
             self._each(self.settings.figures_every_s, self._ask_figures),
             self._each(self.settings.certificates_every_s, self._renew, self._leads),
+            self._each(self.settings.certificates_every_s, self._certify, self._certify_now),
             self._each(0.5, self._look_around),
             self._dispatch(),
         ]
@@ -156,11 +175,11 @@ class Operator:
     async def _dispatch(self) -> None:
         while True:
             now = time.monotonic()
-            if self.elected.leading and self.ready:
+            if self._may_look:
                 while (key := self.queue.take(now)) is not None:
                     self._working[key] = asyncio.create_task(self._work(key))
             self._wake.clear()
-            wait_s = self.queue.wait_s(now) if self.elected.leading and self.ready else None
+            wait_s = self.queue.wait_s(now) if self._may_look else None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()
@@ -201,6 +220,9 @@ class Operator:
     def _drifted(self, *of: Any) -> bool:
         return self.keeper.drifted(*of)
 
+    def _settled(self, key: ServiceKey) -> bool:
+        return self.keeper.settled(key)
+
     def _all(self) -> None:
         now = time.monotonic()
         for key in self.cache.keys():  # noqa: SIM118 - of services and orphans, no mapping
@@ -212,6 +234,8 @@ class Operator:
         self._since.clear()
         if leading:
             self.keeper.forget_all()
+            self.certificates.forget()
+            self._certify_now.set()
             self._leads.set()
             self._all()
             return
@@ -235,10 +259,32 @@ class Operator:
         if problem:
             LOG.warning("Platform %s: %s; the one before holds", name, problem)
             return
+        self._written = platform
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """What is rendered from now on: with TLS behind the gateway only once gateways are ready for it."""
+        if self.elected.leading:
+            if not self.certificates.knows(self._written):
+                self._certify_now.set()
+                return
+            platform = self.certificates.allowed(self._written)
+        else:
+            platform = self._written
         if platform != self.world.platform:
             self.world.platform = platform
             self.world.serial += 1
             self._all()
+
+    async def _certify(self) -> None:
+        """For gateways and replicas; the services must be seen first."""
+        if not self.elected.leading or not self.ready or self.world.blind is not None:
+            return
+        try:
+            await self.certificates.turn(time.time(), self._written)
+        finally:
+            self._adopt()
+            self._wake.set()
 
     def _tenant(self) -> None:
         self.plain.wake()
@@ -249,6 +295,9 @@ class Operator:
         if blind != self.world.blind:
             self.world.blind = blind
             self._all()
+        certificates = self.certificates
+        if self.elected.leading and (not certificates.knows(self._written) or certificates.overdue(time.time())):
+            self._certify_now.set()
         if self.elected.leading:
             await self.plain.turn(self.watches.platforms.objects, self.watches.tenants.objects, time.time())
 

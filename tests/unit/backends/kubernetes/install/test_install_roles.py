@@ -4,6 +4,7 @@ import pytest
 
 from plimsoll.backends.kubernetes.install import system_objects, values_of
 from plimsoll.backends.kubernetes.install.roles import (
+    CERTIFIER_RULES,
     CONTROLLER_RULES,
     CONTROLLER_SYSTEM,
     GATEWAY_RULES,
@@ -12,7 +13,15 @@ from plimsoll.backends.kubernetes.install.roles import (
     OPERATOR_SYSTEM,
 )
 
-EVERY = (*OPERATOR_RULES, *OPERATOR_NAMED, *OPERATOR_SYSTEM, *CONTROLLER_RULES, *CONTROLLER_SYSTEM, *GATEWAY_RULES)
+EVERY = (
+    *CERTIFIER_RULES,
+    *OPERATOR_RULES,
+    *OPERATOR_NAMED,
+    *OPERATOR_SYSTEM,
+    *CONTROLLER_RULES,
+    *CONTROLLER_SYSTEM,
+    *GATEWAY_RULES,
+)
 
 
 def cluster_roles(text=""):
@@ -56,6 +65,18 @@ def test_secrets_are_read_where_it_was_said_and_nowhere_else():
         if obj["kind"] == "RoleBinding" and obj["roleRef"]["name"] == "plimsoll-secret-reader"
     ]
     assert bound == [("shop", "plimsoll-controller")]
+
+
+def test_the_operator_writes_secrets_where_it_was_said_and_its_own_by_name():
+    found = system_objects(values_of("secrets: {certificates: [shop]}"))
+    bound = [obj for obj in found if obj["kind"].endswith("Binding") and obj["roleRef"]["name"] == "plimsoll-certifier"]
+    assert [(obj["kind"], obj["metadata"]["namespace"], obj["subjects"][0]["name"]) for obj in bound] == [
+        ("RoleBinding", "shop", "plimsoll-operator")
+    ]
+    named = {name for rule in OPERATOR_SYSTEM if "secrets" in rule.resources for name in rule.names}
+    assert named == {"plimsoll-certificates", "plimsoll-replica-authority", "plimsoll-gateway-certificate"}
+    (free,) = [rule for rule in OPERATOR_SYSTEM if "secrets" in rule.resources and not rule.names]
+    assert free.verbs == ("create",)
 
 
 def test_whoever_edits_a_namespace_may_serve_in_it():

@@ -78,6 +78,8 @@ class System:
         path = self.folder / "values.yaml"
         path.write_text(yaml.safe_dump(values))
         self.plimsoll("install", "--context", self.context, "--values", str(path))
+        # what is waited for where an operator dies: 15 s as it ships
+        self.kubectl("set", "env", "-n", SYSTEM, "deployment/plimsoll-operator", "PLIMSOLL_LEASE_SECONDS=4")
 
     # --- commands -----------------------------------------------------------------------------------------------------
     @functools.cached_property

@@ -276,9 +276,10 @@ def view(name="mood", namespace=NAMESPACE, **fields):
 class Load:
     """`plimsoll load` beside a test."""
 
-    def __init__(self, url, *, rate=60, seconds=60, body='{"a": 1}', ca=None):
+    def __init__(self, url, *, rate=60, seconds=60, body='{"a": 1}', ca=None, headers=()):
         command = [sys.executable, "-m", "plimsoll.cli.main", "load", url, "--rate", str(rate), "--for", f"{seconds}s"]
         command += ["--body", body, "--json", "--seed", "7", *(("--ca", str(ca)) if ca else ())]
+        command += [part for one in headers for part in ("--header", one)]
         env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

@@ -131,17 +131,17 @@ class ModelCache:
     # --- what goes ------------------------------------------------------------------------------------------------
 
     def evict(self, wanted: frozenset[str]) -> list[str]:
-        """Digests that went: those used longest ago, until the rest is within `max_bytes`. Nothing of `wanted` goes,
-        nor what somebody fetches right now."""
+        """Digests that went: first what never got whole, then those used longest ago, until the rest is within
+        `max_bytes`. Nothing of `wanted` goes, nor what somebody fetches right now."""
         most = self.max_bytes
         return [] if most is None else self._evict(wanted, lambda held, _: held <= most)
 
     def _evict(self, stay: frozenset[str], enough: Callable[[int, int], bool]) -> list[str]:
         """`enough`: of the bytes that are held still, and how many models have gone."""
-        kept = sorted((one.stat().st_mtime, one.name, _size(one)) for one in self._all())
-        total = sum(size for _, _, size in kept)
-        gone = []
-        for _, name, size in kept:
+        kept = sorted(((one / SOURCE_FILE).is_file(), one.stat().st_mtime, one.name, _size(one)) for one in self._all())
+        total = sum(size for *_, size in kept)
+        gone: list[str] = []
+        for *_, name, size in kept:
             if enough(total, len(gone)):
                 break
             digest = f"sha256:{name}"

@@ -126,8 +126,9 @@ async def await_ready(
             state = rolled_out(found, one.generation)
             status = telling.told_of(found, [])
             word = ("Ready" if state else status["phase"], status["message"])
-            if not found.get("status") and clock() < begun + _UNSEEN_S:
-                continue  # nobody has had time to look at it
+            seen = int((found.get("status") or {}).get("observedGeneration", 0))
+            if seen < one.generation and clock() < begun + _UNSEEN_S:
+                continue  # nobody has had time to look at it; what the status says is of what was there before
             if said.get((one.namespace, one.name)) != word and (state is not None or word[0] != "Ready"):
                 said[one.namespace, one.name] = word
                 told(one, *word)

@@ -81,8 +81,17 @@ def _serving(look: Look, trouble: Problem | None) -> Condition:
             Type.READY, True, Reason.ROLLING_OUT, _cut(f"{count} of {roll.total} replicas are {wanted}{waits}")
         )
     if look.seen.scaler:
-        ready = _cut(f"{ready}; the HPA keeps its last count: {_one_line(look.seen.scaler)}")
+        ready = _cut(f"{ready}; the HPA keeps its last count: {_scaler_words(look.seen.scaler)}")
+    elif look.wish.note:
+        ready = f"{ready}; {look.wish.note}"
     return Condition(Type.READY, True, Reason.SERVING, ready)
+
+
+def _scaler_words(said: str) -> str:
+    words = _one_line(said)
+    if "external metric" in words and "could not find the requested resource" in words:
+        return f"{words}; serve it: plimsoll upgrade --set metricsApis.external=true"
+    return words
 
 
 # --- what is wrong with pods ------------------------------------------------------------------------------------------
@@ -110,7 +119,7 @@ def trouble_of(look: Look) -> Problem | None:
 
 
 def _pod_words(look: Look, pod: Pod) -> Problem:
-    words = _one_line(pod.words)
+    words = _one_line(pod.words.partition("Traceback (most recent call last")[0] or pod.words)  # `logs` has the rest
     match pod.trouble:
         case Trouble.CONFIG:
             return _missing(pod, words)
@@ -151,6 +160,8 @@ def _missing(pod: Pod, words: str) -> Problem:
     if found is not None:
         kind = {"secret": "Secret", "configmap": "ConfigMap"}[found[1]]
         remedy = f"create it: kubectl create {'secret generic' if kind == 'Secret' else 'configmap'} {found[2]} …"
+        if kind == "ConfigMap" and "-model-" in found[2]:  # the packed model, which an apply of the file brings
+            remedy = "apply the service's file again: plimsoll apply FILE --context NAME"
         reason = Reason.SECRET_MISSING if kind == "Secret" else Reason.STARTING
         return Problem(reason, f"{pod.name} waits for the {kind} {found[2]}, which does not exist; {remedy}")
     missing = re.search(r"couldn't find key (\S+) in (Secret|ConfigMap) (\S+)", words)
@@ -212,9 +223,10 @@ def _route(look: Look) -> Condition:
         return Condition(Type.ROUTE_READY, False, Reason.GATEWAY_MISSING, message)
     if look.wish.problem is not None and look.seen.ready == 0:
         return Condition(Type.ROUTE_READY, None, Reason.STARTING, "nothing is routed before the spec is understood")
-    return Condition(
-        Type.ROUTE_READY, True, Reason.ROUTED, f"reached at {look.wish.url or look.seen.service.status.get('url')}"
-    )
+    key, url = look.seen.service.key, look.wish.url or str(look.seen.service.status.get("url"))
+    # The gateway's own address is every namespace's: the host says whose service of that name is meant.
+    host = f", by the host {key.name}.{key.namespace}" if url.endswith(f"/v2/models/{key.name}") else ""
+    return Condition(Type.ROUTE_READY, True, Reason.ROUTED, f"reached at {url}{host}")
 
 
 def _capacity(look: Look) -> Condition:
@@ -240,9 +252,9 @@ def _budget(look: Look) -> Condition:
         return Condition(Type.WITHIN_BUDGET, True, Reason.WITHIN, "latency, errors and cost are inside the budget")
     over = _over(figures, wish)
     if over:
-        return Condition(
-            Type.WITHIN_BUDGET, False, Reason.LATENCY, f"{over}; plimsoll why {look.seen.service.key.name} says why"
-        )
+        key = look.seen.service.key
+        see = f"plimsoll status {key.name} --namespace {key.namespace}"
+        return Condition(Type.WITHIN_BUDGET, False, Reason.LATENCY, f"{over}; see: {see}")
     if figures.error_rate is not None and wish.error_rate is not None and figures.error_rate > wish.error_rate:
         message = f"{figures.error_rate:.2%} of requests failed, {wish.error_rate:.2%} are allowed"
         return Condition(Type.WITHIN_BUDGET, False, Reason.ERRORS, message)

@@ -12,6 +12,7 @@ from plimsoll.backends.kubernetes.operator.seen import ServiceObject
 from plimsoll.backends.kubernetes.options import ClusterOptions
 from plimsoll.backends.kubernetes.render import RevisionPlan, revision_of
 from plimsoll.backends.kubernetes.render.model import ModelNotPacked
+from plimsoll.backends.kubernetes.render.scaling import KEDA_API
 from plimsoll.core.errors import PlimsollError, SpecErrors, UserError
 from plimsoll.spec import ModelService, Platform
 
@@ -41,6 +42,7 @@ class Wish:
     error_rate: float | None = None
     budget: str = ""
     resolved: Obj = field(default_factory=dict)
+    note: str = ""  # what the cluster lacks for it, while it serves without
 
 
 class Understood(NamedTuple):
@@ -78,10 +80,17 @@ def understood(service: ServiceObject, platform: Platform | None, options: Clust
             error_rate=parsed.error_rate,
             budget=latency.p99 or latency.p95 or latency.p50 or written or "",
             resolved=resolved(parsed),
+            note=_lacks(parsed, options),
         ),
         parsed,
         plan,
     )
+
+
+def _lacks(service: ModelService, options: ClusterOptions) -> str:
+    if service.spec.scaling.writer == "KEDA" and not options.has(KEDA_API):
+        return "nothing scales it: writer KEDA, which is not installed here (writer: Controller needs nothing)"
+    return ""
 
 
 def first_count(service: ModelService) -> int:

@@ -1,5 +1,7 @@
 """Conditions: one row for each thing that can be wrong, with the words that a person reads."""
 
+from dataclasses import replace
+
 import pytest
 from tests.unit.backends.kubernetes.operator.cluster import service
 
@@ -7,7 +9,8 @@ from plimsoll.backends.kubernetes.conditions import Reason
 from plimsoll.backends.kubernetes.operator.judging import Look, blinded, judged, refusal
 from plimsoll.backends.kubernetes.operator.rolling import Phase, Roll
 from plimsoll.backends.kubernetes.operator.seen import Figures, Node, Owned, Pod, Seen, ServiceKey, Trouble, Workload
-from plimsoll.backends.kubernetes.operator.wanting import Problem, Wish
+from plimsoll.backends.kubernetes.operator.wanting import Problem, Wish, understood
+from plimsoll.backends.kubernetes.options import ClusterOptions, Mode
 
 NEW, OLD = "mood-b", "mood-a"
 WISH = Wish(1, revision=NEW, first=2, url="http://mood", p99_s=0.1, p95_s=0.05, error_rate=0.001)
@@ -245,3 +248,48 @@ def test_refusals_of_the_api_server(code, message, reason, words):
 def test_who_sees_nothing_says_only_that():
     (found,) = blinded(Problem(Reason.FORBIDDEN, "pods may not be watched"))
     assert (found.word, found.reason) == ("Unknown", Reason.FORBIDDEN)
+
+
+def test_a_traceback_is_for_the_log_and_the_condition_says_where():
+    words = "model.py:14: RuntimeError: no\nTraceback (most recent call last, the model's own files only):\n  File …"
+    message = starting(Pod("p", NEW, False, trouble=Trouble.CRASH, words=words, exit_code=3)).message
+    assert message == "p: model.py:14: RuntimeError: no"
+
+
+def test_a_packed_model_that_was_deleted_comes_back_with_its_file():
+    seen = Seen(service(), [workload(NEW, 1)], [Pod("p", NEW, False)], mounts={"p": 'configmap "m-model-1" not found'})
+    message = conditions(seen, total=1)["Ready"].message
+    assert message.startswith("p waits for the ConfigMap m-model-1, which does not exist")
+    assert "plimsoll apply FILE" in message
+
+
+def test_a_metric_that_nobody_serves_names_the_setting():
+    said = "unable to get external metric: the server could not find the requested resource"
+    seen = Seen(service(), [workload(NEW, 2, 2)], ready(NEW, 2), scaler=said)
+    assert conditions(seen)["Ready"].message.endswith("--set metricsApis.external=true")
+
+
+def test_what_the_cluster_lacks_is_said_while_it_serves():
+    seen = Seen(service(), [workload(NEW, 2, 2)], ready(NEW, 2))
+    assert conditions(seen, wish=replace(WISH, note="KEDA lacks"))["Ready"].message.endswith("; KEDA lacks")
+
+
+def test_an_address_that_namespaces_share_comes_with_the_host():
+    seen = Seen(service(), [workload(NEW, 2, 2)], ready(NEW, 2))
+    key = seen.service.key
+    message = conditions(seen, wish=replace(WISH, url=f"http://gw/v2/models/{key.name}"))["RouteReady"].message
+    assert message == f"reached at http://gw/v2/models/{key.name}, by the host {key.name}.{key.namespace}"
+    assert conditions(seen)["RouteReady"].message == "reached at http://mood"
+
+
+@pytest.mark.parametrize(("apis", "said"), [((), "KEDA, which is not installed"), (("keda.sh/v1alpha1",), "")])
+def test_a_writer_that_is_not_there_is_noted(apis, said):
+    model = {"uri": "oci://registry.example/mood:1", "digest": "sha256:" + "0" * 64, "format": "Python"}
+    spec = {"model": model, "budget": {"latency": {"p99": "100ms"}}, "scaling": {"writer": "KEDA", "maxReplicas": 3}}
+    options = ClusterOptions(mode=Mode.OPERATOR, apis=frozenset(apis))
+    wish = understood(replace(service(), spec=spec), None, options).wish
+        replace(service(), body=body), None, ClusterOptions(mode=Mode.OPERATOR, apis=frozenset(apis))
+    ).wish
+    assert wish.problem is None
+    assert said in wish.note
+    assert bool(wish.note) == bool(said)

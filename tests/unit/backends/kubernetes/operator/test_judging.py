@@ -288,8 +288,6 @@ def test_a_writer_that_is_not_there_is_noted(apis, said):
     spec = {"model": model, "budget": {"latency": {"p99": "100ms"}}, "scaling": {"writer": "KEDA", "maxReplicas": 3}}
     options = ClusterOptions(mode=Mode.OPERATOR, apis=frozenset(apis))
     wish = understood(replace(service(), spec=spec), None, options).wish
-        replace(service(), body=body), None, ClusterOptions(mode=Mode.OPERATOR, apis=frozenset(apis))
-    ).wish
     assert wish.problem is None
     assert said in wish.note
     assert bool(wish.note) == bool(said)

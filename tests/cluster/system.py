@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.cluster import control_plane
+from tests.cluster.test_signals import may_read_metrics
 from tests.kube import FakeCluster
 from tests.kube.client import Client
 from tests.kube.kubelet import Kubelet
@@ -32,8 +33,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Page(BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
-        self.send_header("content-length", "0")
+        if self.path != "/plimsoll/state":
+            self.send_header("content-length", "0")
         self.end_headers()
+        if self.path == "/plimsoll/state":
+            self.wfile.write(b'{"event": "ready"}\\n')
+            threading.Event().wait()
     def log_message(self, *_):
         pass
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -70,6 +75,8 @@ class System:
         ):
             for number in (1, 2, 3):
                 kubelet.stand_ins[f"stand-in:{number}"] = [sys.executable, "-S", "-c", _STAND_IN]
+            if sort == "memory":
+                cluster.apply(*may_read_metrics())  # a real API server has them from the beginning
             system = cls(cluster, kubelet, folder)
             system.install(values)
             yield system

@@ -92,7 +92,7 @@ async def workloads(api, namespace, name="mood"):
 
 async def gone(api, kind, namespace, label, api_version="v1"):
     async with asyncio.timeout(40):
-        while (await api.list(kind, namespace, api_version=api_version, labelSelector=label))["items"]:
+        while (await api.list(kind, namespace, api_version=api_version, labelSelector=label))["items"]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
@@ -157,7 +157,7 @@ def test_a_service_comes_is_seen_changes_and_goes(system, space):
                                 and one["status"]["revision"] != first)  # fmt: skip
         new = found["status"]["revision"]
         async with asyncio.timeout(30):
-            while (made := await workloads(api, space))[first]["spec"]["replicas"]:
+            while (made := await workloads(api, space))[first]["spec"]["replicas"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert made[new]["spec"]["replicas"] == 1
         events = await api.list("Event", space)
@@ -187,8 +187,7 @@ def test_what_others_change_comes_back_but_counts_are_the_scalers(system, space)
         patch = {"spec": {"template": {"spec": {"containers": [{"name": "model", "image": "other:1"}]}}}}
         await api.patch("Deployment", target, space, patch,
                         content_type="application/strategic-merge-patch+json")  # fmt: skip
-        await api.until("Service", "mood", space,
-                        test=lambda one: one and one["metadata"]["labels"]["plimsoll.dev/service"] == "mood")  # fmt: skip
+        await api.until("Service", "mood", space, test=labelled)
         await api.until("PodDisruptionBudget", "mood", space, api_version="policy/v1", test=lambda one: one is not None)
         made = await api.until("Deployment", target, space,
                                test=lambda one: one["spec"]["template"]["spec"]["containers"][0]["image"] == STAND_IN
@@ -204,6 +203,10 @@ def test_what_others_change_comes_back_but_counts_are_the_scalers(system, space)
         assert new["spec"]["replicas"] == 2
 
     system.run(body)
+
+
+def labelled(obj):
+    return obj is not None and obj["metadata"]["labels"]["plimsoll.dev/service"] == "mood"
 
 
 @SLOW
@@ -378,7 +381,7 @@ def test_a_definition_is_upgraded_under_a_running_operator(system, space):
         del crd["metadata"]["managedFields"], crd["metadata"]["resourceVersion"], crd["status"]
         await api.apply(crd, force=True)
         async with asyncio.timeout(30):
-            while "COMMENT" not in system.kubectl("get", "msvc", "-n", space).stdout:
+            while "COMMENT" not in system.kubectl("get", "msvc", "-n", space).stdout:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         await api.apply(service(space, image="stand-in:2"), force=True)
         found = await api.until("ModelService", "mood", space, within_s=60,
@@ -415,7 +418,7 @@ def test_an_operator_is_killed_in_mid_work_and_another_ends_it(system, space):
         await asyncio.gather(*(api.apply(service(space, f"mood-{number}")) for number in range(count)))
         began = time.monotonic()
         async with asyncio.timeout(30):
-            while not (await api.list("Deployment", space, api_version="apps/v1"))["items"]:
+            while not (await api.list("Deployment", space, api_version="apps/v1"))["items"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         os.kill(second, signal.SIGKILL)
         for number in range(count):

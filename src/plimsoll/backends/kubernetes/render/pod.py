@@ -35,6 +35,7 @@ CONTAINER = "model"  # what podTemplate calls the server's own container
 PRE_STOP_S = 5  # endpoints reach gateways within a second, kube-proxies within a few
 DRAIN_S = 10  # beyond the longest request: answers handed over, connections closed, the process gone
 _PROBE_S = 2  # between two looks while starting
+_LIVE_S = 10  # between two looks at whether it lives
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -202,7 +203,7 @@ def _container(scene: Scene, revision: str, model: ModelParts, found: Devices | 
             "resources": made,
             "startupProbe": _probe(READY_PATH, period=_PROBE_S, failures=startup_failures(scene)),
             "readinessProbe": _probe(READY_PATH, period=5, failures=2),
-            "livenessProbe": _probe(LIVE_PATH, period=10, failures=3),
+            "livenessProbe": _probe(LIVE_PATH, period=_LIVE_S, failures=_live_failures(scene), timeout=5),
             "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_S}}},
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "securityContext": container_security(),
@@ -223,12 +224,18 @@ def startup_failures(scene: Scene) -> int:
     return math.ceil(scene.service.load_timeout_s / _PROBE_S) + 1
 
 
-def _probe(path: str, *, period: int, failures: int) -> Obj:
+def _live_failures(scene: Scene) -> int:
+    """A model that holds the interpreter's lock answers nobody: the replica itself ends after predictTimeout, and only
+    one that doesn't is Kubernetes' to end. Restarting a merely busy one would make an overload worse."""
+    return max(3, math.ceil(scene.service.predict_timeout_s / _LIVE_S) + 2)
+
+
+def _probe(path: str, *, period: int, failures: int, timeout: int = 2) -> Obj:
     """On the metrics port: under overload the serving port's queue says nothing about being alive."""
     return {
         "httpGet": {"path": path, "port": "metrics", "scheme": "HTTP"},
         "periodSeconds": period,
-        "timeoutSeconds": 2,
+        "timeoutSeconds": timeout,
         "failureThreshold": failures,
     }
 

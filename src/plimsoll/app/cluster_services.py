@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.backends.kubernetes.artifacts.configmap import MODEL_OF_LABEL
+from plimsoll.backends.kubernetes.conditions import Reason
 from plimsoll.backends.kubernetes.install import telling
 from plimsoll.backends.kubernetes.install.reach import NotServed, Reach
 from plimsoll.backends.kubernetes.names import API_VERSION, SERVICE_LABEL
@@ -125,7 +126,8 @@ async def await_ready(
                 continue
             state = rolled_out(found, one.generation)
             status = telling.told_of(found, [])
-            word = ("Ready" if state else status["phase"], status["message"])
+            phase = "Progressing" if state is None and status["phase"] == "Failed" else status["phase"]
+            word = ("Ready" if state else phase, status["message"])
             seen = int((found.get("status") or {}).get("observedGeneration", 0))
             if seen < one.generation and clock() < begun + _UNSEEN_S:
                 continue  # nobody has had time to look at it; what the status says is of what was there before
@@ -138,7 +140,8 @@ async def await_ready(
                 waiting.remove(one)
         if waiting and clock() > until:
             for one in waiting:
-                one.failed = f"not ready after {timeout_s:g} s; it goes on"
+                known = said.get((one.namespace, one.name), ("", ""))[1]
+                one.failed = f"not ready after {timeout_s:g} s; it goes on" + (f". Last: {known}" if known else "")
                 told(one, "Failed", one.failed)
             break
         if waiting:
@@ -147,13 +150,15 @@ async def await_ready(
 
 
 def rolled_out(service: Obj, generation: int) -> bool | None:
-    """True: what was applied serves, all of it; False: it can't; None: not yet known."""
+    """True: what was applied serves, all of it; False: it can't; None: not yet known. Where no node has room, nodes may
+    come: an autoscaler takes minutes."""
     status = service.get("status") or {}
     if int(status.get("observedGeneration", 0)) < generation:
         return None
     told = telling.told_of(service, [])
     if told["phase"] in ("Failed", "Degraded"):
-        return False
+        ready: Mapping[str, Any] = next((one for one in status["conditions"] if one["type"] == "Ready"), {})
+        return None if ready.get("reason") == Reason.UNSCHEDULABLE else False
     return True if told["phase"] == "Ready" and not told["new_revision"] else None
 
 

@@ -213,6 +213,26 @@ def test_ready_is_awaited_and_failure_is_told(cluster, folder):
     assert said == [("Failed", "ImagePullFailed: no such image: x; mend spec.runtime.image")]
 
 
+def test_where_no_node_has_room_nodes_may_come(cluster, folder):
+    """An autoscaler takes minutes; what is known is told, at the end of the wait once more."""
+
+    async def run(reach, said):
+        done = await cluster_services.apply(reach, [folder], lambda one: None, force=False)
+        return await cluster_services.await_ready(
+            reach, done, 0.0, lambda one, phase, words: said.append((phase, words))
+        )
+
+    applied(folder)
+    generation = cluster.get("ModelService", "mood", "default")["metadata"]["generation"]
+    why = "no node has room for mood-1: cpu: 1 is wanted"
+    write_status(cluster, observedGeneration=generation, conditions=[condition("False", "Unschedulable", why)])
+    said = []
+    assert not ask(lambda reach: run(reach, said))
+    (first, last) = said
+    assert first == ("Progressing", f"Unschedulable: {why}")
+    assert last == ("Failed", f"not ready after 0 s; it goes on. Last: Unschedulable: {why}")
+
+
 def test_a_status_of_before_the_change_is_not_believed(cluster, folder):
     applied(folder)
     generation = cluster.get("ModelService", "mood", "default")["metadata"]["generation"]

@@ -4,7 +4,7 @@
     render/             a service as plain objects: a pure function
     crd/                the kinds as custom resource definitions, from the spec's own schema
     install/            the objects of Plimsoll itself: operator, controller, gateway, roles; preflight, upgrade, adopt
-    operator/           keeps rendered objects in the cluster: kopf watches, pure functions decide, lightkube applies
+    operator/           keeps rendered objects in the cluster: watches tell, pure functions decide, server-side apply
     signals/            what autoscalers read: external and custom metrics, KEDA's external scaler
     artifacts/          models as artifacts: pack, push, fetch with checksums
     backend             replicas as pods, behind the `Backend` port

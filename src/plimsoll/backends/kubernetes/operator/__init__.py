@@ -1,15 +1,23 @@
 """Keeps what services became in the cluster as it should be.
 
-    seen        what the watches have shown of one service, condensed: the input of every decision
-    rolling     from revision to revision: roll(seen, now) -> acts
-    judging     conditions, with reasons in words
-    status      what of it is written, and when
-    fields      which fields are ours, and whether somebody changed them
-    queue       one service at a time each, some services at once, later and later after failures
-    lease       of several operators one acts (the controllers use it, too)
-    certificates, renewing   who may speak for Plimsoll's own addresses, and for how long
-    apply       server-side apply of rendered objects, and the repair of drift
-    operator    the host: watches feed the queue, workers carry decisions out
+What decides is plain and gets `now`; it asks nobody:
 
-What decides is plain and gets `now`; `apply`, `renewing`, `lease.Elected` and `operator` act.
+    seen, cache          what the watches have shown of one service, condensed: the input of every decision
+    wanting              what a spec asks for, understood once a generation
+    rolling              from revision to revision: roll(seen, wanted, now) -> acts
+    judging, capacity    conditions, with reasons in words
+    status, revisions    what of it is written, and when
+    fields               which fields are ours, and whether somebody changed them
+    queue                one service at a time each, some services at once, later and later after failures
+    certificates, signing   who may speak for Plimsoll's own addresses, and for how long
+
+What acts:
+
+    watches, world, figures   what is there: objects, what the cluster can do, what controllers measured
+    keeper               one look at one service, as a list of steps
+    apply                server-side apply of rendered objects, with the answers remembered
+    lease                of several operators one acts (the controllers use it, too)
+    renewing, authority, replica_certificates   certificates as Secrets
+    plain, telling       what Platforms and Tenants are told; Kubernetes Events
+    operator             the host: watches feed the queue, workers carry decisions out
 """

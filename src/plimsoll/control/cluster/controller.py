@@ -37,6 +37,7 @@ from plimsoll.telemetry.serving import ControllerMetrics
 
 LOG = logging.getLogger(__name__)
 
+_IDLE_S = 5.0  # of a thousand services most are asleep
 _POD_START_S = 10.0  # until a first start was seen: an image that is there, an interpreter, a small model
 
 
@@ -45,7 +46,7 @@ def _nothing(namespace: str, name: str) -> Mapping[str, float]:
 
 
 def _cluster_kit() -> Kit:
-    return replace(live_kit(), start_s=_POD_START_S)
+    return replace(live_kit(), start_s=_POD_START_S, idle_s=_IDLE_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,6 @@ class ClusterController:
         self._services: dict[str, ClusterService] = {}
         self._rates = PodRates()
         self._seen: tuple[ObservedReplica, ...] = ()
-        self._told: tuple[Figures, ...] = ()
         self._version = 0
         self._led = False
         self.turned_at = 0.0  # on the clock: the end of the last turn
@@ -138,8 +138,12 @@ class ClusterController:
                     return
 
     def figures(self) -> Sequence[Figures]:
-        """As of the last turn."""
-        return self._told
+        """Of each service, as it is now."""
+        now, traffic = self._clock.now(), self._stream.reports.traffic
+        return [
+            figures_of(state, traffic(name), self._scaling.told(state, now))
+            for name, state in sorted(self._services.items())
+        ]
 
     # --- the turn -----------------------------------------------------------------------------------------------------
 
@@ -202,16 +206,13 @@ class ClusterController:
         self._stream.publish(replace(snapshot, version=self._version))
 
     def _signal(self, now: float) -> None:
-        figures, signals = [], []
+        signals = []
         for name, state in sorted(self._services.items()):
             told = self._scaling.told(state, now)
-            traffic = self._stream.reports.traffic(name)
-            figures.append(figures_of(state, traffic, told))
             extra = self._settings.extra(state.namespace, state.short)
             look = self._scaling.last_look(name)
             signals.append(signal_of(state, told, look, self._rates, now=now, extra=extra))
             self.metrics.replicas_wanted.labels(name).value = state.wanted
-        self._told = tuple(figures)
         self._signals.publish(signals)
 
     async def _write(self) -> None:

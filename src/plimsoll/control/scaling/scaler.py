@@ -55,12 +55,14 @@ class NoRecord:
 class Kit:
     """What scalers are made with. `policy(text, bounds, epoch_s)`: raises ValueError for a text that is none.
     `forecast(epoch_s)`. `epoch_s`: unix seconds at the clock's 0, for what looks at the calendar. `start_s`: what a
-    replica's start is taken to last until a first was seen."""
+    replica's start is taken to last until a first was seen. `idle_s`: how often a service is looked at that nobody asks
+    for; one that somebody does is looked at each second."""
 
     policy: Callable[[str, Bounds, float], ScalingPolicy]
     forecast: Callable[[float], Forecasting]
     record: Recorder = field(default_factory=NoRecord)
     start_s: float = 2.0
+    idle_s: float = 0.0
 
 
 class ServiceScaler:
@@ -79,6 +81,8 @@ class ServiceScaler:
         self.decision: Decision | None = None
         self.seen: Observation | None = None
         self.rates: deque[float] = deque(maxlen=_RATES)
+        self._idle = False  # nobody asked, and nothing was decided anew, at the last look
+        self._idle_s = 0.0
 
     @property
     def policy(self) -> str:
@@ -93,6 +97,8 @@ class ServiceScaler:
         if self._made_from == (text, bounds):
             return
         self._policy = self._kit.policy(text, bounds, epoch_s)
+        # A service that sleeps soon is looked at often enough to do so in time.
+        self._idle_s = min(self._kit.idle_s, bounds.zero_after_s / 20)
         self._made_from = (text, bounds)
         self._kit.record.begin(name, text, bounds, epoch_s)
 
@@ -113,7 +119,9 @@ class ServiceScaler:
         since_s = float("inf") if self.seen is None else now - self.seen.now
         if self._counts.silent_s(now) > SILENT_S:
             return since_s >= 2 * EVERY_S
-        return since_s >= EVERY_S and self._counts.fresh(name, EVERY_S)
+        if since_s < EVERY_S or not self._counts.fresh(name, EVERY_S):
+            return False
+        return since_s >= self._idle_s or not self._idle or self._counts.waits(name)
 
     def decide(self, state: Scalable, now: float, spare_slots: int | None, places: Places | None = None) -> Decision:
         """Only after `follow`. What the policy raises goes through."""
@@ -127,6 +135,8 @@ class ServiceScaler:
             self._forecast.observe(now, seen.arrived, seen.over_s)
             self.rates.append(seen.arrived / seen.over_s)
         decision = self._policy.decide(seen)
+        quiet = seen.arrived == 0 and not seen.waiting and not seen.in_flight
+        self._idle = quiet and self.decision is not None and decision.replicas == self.decision.replicas
         self.seen, self.decision = seen, decision
         self._kit.record.decided(state.name, seen, decision)
         return decision

@@ -51,6 +51,7 @@ class _Scaled:
     refused: str = ""  # why its policy's wish makes no sense
     trimmed: str = ""  # why there is no room for it
     asked: int = 0  # what its policy wants, within the bounds
+    follows: tuple[ModelService, Platform | None] | None = None  # what its policy was made from
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,9 @@ class Scaling:
             known = self._known(state, epoch_s)
             self._keep_bounds(state, known)
             scaler = known.scaler
-            scaler.follow(state.name, policy_text(state.service), bounds_of(state.service, platform), epoch_s)
+            if known.follows is None or known.follows[0] is not state.service or known.follows[1] is not platform:
+                scaler.follow(state.name, policy_text(state.service), bounds_of(state.service, platform), epoch_s)
+                known.follows = state.service, platform
             scaler.watch(state)
             if not scaler.due(state, now):
                 return False

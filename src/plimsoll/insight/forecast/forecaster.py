@@ -1,8 +1,8 @@
 """The forecast of one service's arrivals: an ensemble of levels, trends, the day's shape and a burst detector.
 
-Constant memory (some 20 KB, and 45 KB for each horizon in use: a controller holds a thousand of these), some 60 us a
-look. Horizons are tracked when first asked for, learn from
-the last quarter of an hour of rates that is kept for that, and are forgotten when nobody asks for them any more.
+Constant memory: some 25 KB and 45 KB for each horizon in use, next to nothing before the first request, for a
+controller holds a thousand of these. Some 60 us a look. Horizons are tracked when first asked for, learn from the last
+quarter of an hour of rates that is kept for that, and are forgotten when nobody asks for them any more.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,7 @@ from plimsoll.insight.forecast.levels import Levels, Season
 from plimsoll.insight.forecast.track import QUANTILES, Track
 
 _HISTORY = 900  # looks
+_QUIET_KEPT = 300  # looks without a request before the first: learning them takes 15 ms
 _NEAR = 0.12  # a horizon that differs by less is served by the same track
 _TRACKS = 4
 _MOST_STEPS = 1800
@@ -61,7 +62,8 @@ class Forecaster:
         self._season = Season(offset_s)
         self._burst = BurstDetector()
         self._tracks: list[Track] = []  # the one asked for last comes first
-        self._history = _History()
+        self._history: _History | None = None  # None: nothing has come yet
+        self._quiet = 0  # looks before the first request
         self._step_s = 1.0
 
     def observe(self, now: float, arrived: int, over_s: float) -> None:
@@ -71,12 +73,28 @@ class Forecaster:
         rate = arrived / over_s
         if rate > _MOST:
             return
-        self._history.append(now, rate, over_s)
         self._step_s += 0.05 * (min(over_s, 2.0 * self._step_s) - self._step_s)  # one long gap is no new pace
+        if self._history is None:
+            if not rate:
+                self._quiet += 1  # of a thousand services most are asleep
+                return
+            self._wake(now - over_s)
+            assert self._history is not None
+        self._history.append(now, rate, over_s)
         self._learn(self._levels, self._season, rate, now, over_s)
         self._burst.observe(rate, over_s)
         for track in self._tracks:
             track.observe(rate, self._members(self._levels, self._season, track.steps))
+
+    def _wake(self, now: float) -> None:
+        """The first request: what was quiet is learned now, as far as it still counts."""
+        self._history = _History()
+        looks = min(self._quiet, _QUIET_KEPT)
+        for back in range(looks, 0, -1):
+            at, over_s = now - (back - 1) * self._step_s, self._step_s
+            self._history.append(at, 0.0, over_s)
+            self._learn(self._levels, self._season, 0.0, at, over_s)
+            self._burst.observe(0.0, over_s)
 
     def rate(self, ahead_s: float, quantile: float) -> float:
         """Requests a second to expect at most with probability `quantile`, `ahead_s` from now. 0 before any look."""
@@ -85,7 +103,7 @@ class Forecaster:
 
     def rates(self, ahead_s: float) -> Sequence[float]:
         """The same at each of `QUANTILES`; never falls from one to the next."""
-        if not self._history:
+        if self._history is None:
             return [0.0] * len(QUANTILES)
         track = self._track(ahead_s)
         burst = self._burst.ahead(track.steps * self._step_s)
@@ -107,6 +125,8 @@ class Forecaster:
     def burstiness(self) -> float:
         """Variance over mean of the counts of a look, from differences of neighbours, so that a tide is none. 1 for
         Poisson arrivals, and where too little is known."""
+        if self._history is None:
+            return 1.0
         rates = self._history.rates(300)
         if len(rates) < 20 or not rates.any():
             return 1.0
@@ -130,7 +150,7 @@ class Forecaster:
         """A track for a horizon that nobody asked for before, taught by the rates that are kept."""
         levels, season = Levels(), Season(self._offset_s)
         track = Track(steps, levels.count + 1)
-        for now, rate, over_s in self._history:
+        for now, rate, over_s in self._history or ():
             self._learn(levels, season, rate, now, over_s)
             track.observe(rate, self._members(levels, season, steps))
         return track

@@ -169,7 +169,7 @@ def test_gateways_are_told_of_each_change_once():
         world.controller.take_service("shop/mood", None)
         await world.second()
         assert world.snapshot.services == ()
-        assert world.controller.figures() == ()
+        assert world.controller.figures() == []
 
     run(test)
 

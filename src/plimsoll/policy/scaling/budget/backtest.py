@@ -8,6 +8,7 @@ the least replica-time plus the price of its misses.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp
 
 import numpy as np
@@ -20,6 +21,7 @@ Floats = NDArray[np.float64]
 KEEP_S = (5.0, 15.0, 30.0)
 PAST_QUANTILES = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0)
 _PAST = 3600  # looks of which those are
+_NOTHING = np.zeros(1)
 _PAST_LEAST = 300  # looks before they are believed: of a minute's, a burst of six seconds is every tenth
 _PAST_EVERY = 16  # looks between two sortings of them: 200 us
 _MEMORY_S = 5400.0
@@ -44,6 +46,14 @@ class Candidate:
         return f"q{self.quantile * 100:g}{more}, kept {self.keep_s:g} s"
 
 
+@lru_cache(64)
+def _candidates(quantiles: tuple[float, ...], more: tuple[float, ...]) -> tuple[Candidate, ...]:
+    """The same few sets for all services."""
+    return tuple(
+        Candidate(quantile, share, keep) for keep in KEEP_S for quantile in quantiles for share in more
+    ) + tuple(Candidate(quantile, share, past=True) for quantile in PAST_QUANTILES for share in more)
+
+
 class Backtest:
     """`lead_steps`: looks until what is wanted is ready. `price`: of a share of 1 missed, in shares of the cost of what
     the traffic needs. One look costs some 50 us for 50 candidates."""
@@ -62,9 +72,7 @@ class Backtest:
     ) -> None:
         self.lead_steps, self.price, self.quantiles = lead_steps, price, quantiles
         kept = [max(1, round(keep / step_s)) for keep in KEEP_S]
-        self.candidates = tuple(
-            Candidate(quantile, share, keep) for keep in KEEP_S for quantile in quantiles for share in more
-        ) + tuple(Candidate(quantile, share, past=True) for quantile in PAST_QUANTILES for share in more)
+        self.candidates = _candidates(quantiles, more)
         each = len(quantiles) * len(more)
         self._factors = np.array([1.0 + share for share in more])
         self._kept = kept
@@ -73,7 +81,7 @@ class Backtest:
         middle = min(range(len(quantiles)), key=lambda at: abs(quantiles[at] - 0.5))
         self._median = middle * len(more)
         self._needs = np.zeros((max(kept) + 1, each))
-        self._past = np.zeros(_PAST, dtype=np.float32)  # a ring of rates
+        self._past: NDArray[np.float32] | None = None  # a ring of rates; None: nothing has come yet
         self._past_needs = np.ones(len(PAST_QUANTILES) * len(more))
         self._wanted = np.zeros((lead_steps + 1, len(self.candidates)))
         self._need_at = self._wanted_at = self._step = 0
@@ -94,10 +102,14 @@ class Backtest:
             self._cost[:] = _PRIOR_S * max(rate, 1.0) / tail.per_replica
             lacking = [max(0.0, _PRIOR_AT - candidate.quantile) for candidate in self.candidates]
             self._missed[:] = _PRIOR_MISS * self._traffic * np.array(lacking)
-        self._past[self._step % _PAST] = rate
+        if rate and self._past is None:
+            self._past = np.zeros(_PAST, dtype=np.float32)  # only now: of a thousand services most are asleep
+        if self._past is not None:
+            self._past[self._step % _PAST] = rate
         self._step += 1
         if self._step % _PAST_EVERY == 0 or self._step < _PAST_EVERY:
-            past = np.quantile(self._past[: self._step], PAST_QUANTILES).astype(np.float64)
+            known = _NOTHING if self._past is None else self._past[: self._step]
+            past = np.quantile(known, PAST_QUANTILES).astype(np.float64)
             self._past_needs = tail.needed_each(np.outer(past, self._factors).ravel())
         fade = self._fade
         ready = self._ready = self._wanted.min(axis=0)

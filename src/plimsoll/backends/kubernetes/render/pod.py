@@ -34,7 +34,7 @@ from plimsoll.backends.kubernetes.render.security import container_security, pod
 CONTAINER = "model"  # what podTemplate calls the server's own container
 PRE_STOP_S = 5  # endpoints reach gateways within a second, kube-proxies within a few
 DRAIN_S = 10  # beyond the longest request: answers handed over, connections closed, the process gone
-_PROBE_S = 2  # between two looks while starting
+_PROBE_S = 1  # between two looks while starting: half of it, on average, is added to each start
 _LIVE_S = 10  # between two looks at whether it lives
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 

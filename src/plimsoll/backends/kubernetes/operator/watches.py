@@ -75,9 +75,10 @@ class Watches:
 
     @property
     def synced(self) -> bool:
-        """The Platform too, unless it may not be seen: services rendered without it would be others."""
-        platform = self.platforms.synced.is_set() or bool(self.platforms.problem)
-        return platform and all(one.synced.is_set() for one in self._needed)
+        """What helps as well, unless it can't be seen: services rendered without the Platform would be others, and an
+        object that isn't seen yet would be applied once more."""
+        helped = all(one.synced.is_set() or one.problem for one in self.all)
+        return helped and all(one.synced.is_set() for one in self._needed)
 
     def blind(self) -> Problem | None:
         """What is needed and may not be seen."""

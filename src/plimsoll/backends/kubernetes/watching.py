@@ -53,7 +53,7 @@ class WatchSettings:
     """`turn_s`: how long the server keeps one watch open; each takes a little less or more, so that a thousand watchers
     don't come back at once. `silent_s`: beyond that without a line or a bookmark the connection is taken for dead."""
 
-    page: int = 500
+    page: int = 100  # objects as text, dicts and what is kept of them are in memory at once
     turn_s: float = 290.0
     silent_s: float = 330.0
     first_wait_s: float = 0.1

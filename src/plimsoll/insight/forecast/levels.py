@@ -17,6 +17,7 @@ TRENDS = (0.5, 1.0)  # of the slope
 _FLOOR = 0.2  # of the level: no trend takes a forecast below
 _DAY_S, _MINUTE_S = 86_400.0, 60.0
 _MINUTES, _DAYS = 1440, 7
+_NOTHING, _UNKNOWN = np.zeros(0, dtype=np.float32), np.zeros(0, dtype=bool)
 _NEWEST_DAY = 0.5  # its weight in a minute's rate
 
 
@@ -70,8 +71,8 @@ class Season:
 
     def __init__(self, offset_s: float) -> None:
         self._offset_s = offset_s
-        self._minutes = np.zeros(_MINUTES, dtype=np.float32)
-        self._known = np.zeros(_MINUTES, dtype=bool)
+        self._minutes = _NOTHING  # made with the first minute
+        self._known = _UNKNOWN
         self._factors = np.ones(_DAYS)
         self._sums = [0.0, 0.0]  # of this day: what came, and what the minutes said
         self._day = self._minute = -1
@@ -90,6 +91,8 @@ class Season:
     def _close(self, day: int) -> None:
         """Ends a minute, and the day where it was the last."""
         if self._weight > 0.0:
+            if self._known is _UNKNOWN:
+                self._minutes, self._known = np.zeros(_MINUTES, dtype=np.float32), np.zeros(_MINUTES, dtype=bool)
             mean = self._sum / self._weight
             at = self._minute
             if self._known[at]:
@@ -116,6 +119,8 @@ class Season:
     def _at(self, moment: float) -> float | None:
         """Between the middles of two minutes along a line."""
         place = (moment % _DAY_S) / _MINUTE_S - 0.5
+        if self._known is _UNKNOWN:
+            return None
         low = int(place // 1) % _MINUTES
         high = (low + 1) % _MINUTES
         if not (self._known[low] and self._known[high]):

@@ -24,8 +24,8 @@ import urllib.request
 from pathlib import Path
 
 import yaml
-from tests.kube.authority import Authority, service_account_key
 from tests.kube import ranges
+from tests.kube.authority import Authority, service_account_key
 
 DEFAULT_ASSETS = "/usr/local/kubebuilder/bin"
 HOW = (

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plimsoll.insight.traffic import TraceError, read_trace
@@ -130,6 +130,7 @@ LINES = [
 ]  # fmt: skip
 
 
+@example("PERIOD,COUNT\r0,0\r1,0\r1E30,0")
 @given(st.text(max_size=200) | st.lists(st.sampled_from(LINES), max_size=6).map("\n".join))
 def test_any_text_is_a_trace_or_an_error_of_ours(text):
     try:

@@ -222,6 +222,8 @@ def _time(value: object) -> float:
     for _ in range(3):
         if abs(number) > _SECONDS_MAX:
             number /= 1000
+    if abs(number) > _SECONDS_MAX:  # not even nanoseconds
+        raise ValueError(expected)
     return number
 
 

@@ -255,6 +255,16 @@ def test_apply_owns_refuses_forces_and_lets_go(cluster, namespace):
     run(cluster, namespace, body)
 
 
+def test_an_empty_map_that_was_applied_may_be_filled_later(cluster, namespace):
+    async def body(api):
+        empty = config_map(namespace) | {"data": {}}
+        await api.apply(empty, manager="one")
+        found = await api.apply(config_map(namespace, a="1"), manager="one")
+        assert found["data"] == {"a": "1"}
+
+    run(cluster, namespace, body)
+
+
 def test_what_an_update_changes_is_its_managers(cluster, namespace):
     async def body(api):
         await api.apply(config_map(namespace, a="1", b="1"), manager="one")

@@ -160,7 +160,8 @@ def applied(before, config, manager, shape, *, subresource="", force=False, api_
     # What this manager applied before and now leaves out goes, unless another owns it as well.
     others = set().union(*(places for key, places in managers.entries.items() if key != mine))
     for place in sorted(managers.entries.get(mine, set()) - wanted.keys(), key=len):
-        if place not in others and not _under(place, others):
+        # An empty map that was applied is a leaf; once something stands in it, it is none any more.
+        if place not in others and not _under(place, others) and not _under(place, wanted):
             _remove(result, place)
     managers.entries[mine] = set(wanted)
     managers.write(result, api_version, now)

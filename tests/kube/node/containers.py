@@ -17,6 +17,11 @@ MESSAGE_MAX = 2048  # bytes of a log's end, as kubelets take for a termination m
 _EXPANDED = {"PLIMSOLL_CONFIG_DIR": "/etc/plimsoll", "PLIMSOLL_MODEL_PATH": "/model"}
 
 
+# Where the interpreter and this project are: a checkout below /tmp must not vanish behind a container's own /tmp.
+_HERE = {Path(sys.prefix), Path(sys.prefix).resolve(), Path(sys.base_prefix), Path(__file__).resolve().parents[3]}
+NEEDED = sorted(path for path in _HERE if not _HERE & set(path.parents))
+
+
 def may_mount():
     """Whether a mount namespace of one's own can be had here."""
     if os.geteuid() != 0:
@@ -39,7 +44,10 @@ class Place:
         steps = ["set -e"]
         # what hides the sources of others (an own /tmp) comes last
         for source, target, read_only in sorted(self.mounts, key=self._hides):
-            steps.append(f"mount --bind {shlex.quote(str(source))} {shlex.quote(target)}")
+            for needed in (path for path in NEEDED if Path(target) in path.parents):
+                inside = shlex.quote(str(source / needed.relative_to(target)))
+                steps.append(f"mkdir -p {inside}; mount --bind {shlex.quote(str(needed))} {inside}")
+            steps.append(f"mount --rbind {shlex.quote(str(source))} {shlex.quote(target)}")
             if read_only:
                 steps.append(f"mount -o remount,bind,ro {shlex.quote(target)}")
         steps.append('exec "$@"')

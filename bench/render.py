@@ -1,6 +1,6 @@
 """How long `plimsoll render` takes for many services: reading, rendering, writing YAML, each apart.
 
-    python bench/render.py [COUNT]      # 1000
+python bench/render.py [COUNT]      # 1000
 """
 
 import sys

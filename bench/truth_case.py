@@ -73,12 +73,12 @@ CASES = {
     "heavy": Case(
         "heavy",
         "heavy",
-        "  budget: {latency: {p99: 20ms}}\n"
+        "  budget: {latency: {p99: 6ms}}\n"
         "  batching: {maxSize: 1}\n"
         "  resources: {requests: {cpu: 500m}}\n"
         "  scaling: {minReplicas: 1, maxReplicas: 2, scaleDown: {stabilizationWindow: 5s}}\n",
-        low=0.3,
-        high=0.8,
+        low=0.2,
+        high=0.6,
         policy="budget",
     ),
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from plimsoll.backends.kubernetes.pods import PodSeen, why_ended
 from plimsoll.backends.kubernetes.states import StateLine
+from plimsoll.backends.told import place_of
 from plimsoll.core.service_time import ServiceTime
 from plimsoll.core.units import format_duration
 from plimsoll.ports.backend import ObservedReplica, ReplicaPhase
@@ -150,7 +151,7 @@ class PodReplica:
                 case "load":
                     self._loaded(event)
                 case "failed" | "unready":
-                    self._verdict = self._verdict or _place(event) + str(event.get("reason", ""))
+                    self._verdict = self._verdict or place_of(event) + str(event.get("reason", ""))
                     if self.observed.phase is ReplicaPhase.READY:
                         self._set(phase=ReplicaPhase.FAILED, reason=self._verdict)
                 case _:
@@ -184,10 +185,3 @@ class PodReplica:
         if changed != self.observed:
             self.observed = changed
             self._around.notify()
-
-
-def _place(event: Mapping[str, Any]) -> str:
-    file, line = str(event.get("file") or ""), event.get("line")
-    if not file or str(event.get("reason", "")).startswith(file):
-        return ""
-    return f"{file}:{line} " if line else f"{file} "

@@ -13,6 +13,7 @@ from plimsoll.backends.local import logs
 from plimsoll.backends.local.cores import Cores
 from plimsoll.backends.local.settings import LocalSettings
 from plimsoll.backends.local.spawners import LocalSpawner
+from plimsoll.backends.told import place_of
 from plimsoll.core.errors import HostError
 from plimsoll.core.service_time import ServiceTime
 from plimsoll.core.units import format_bytes, format_duration
@@ -209,7 +210,7 @@ class LocalReplica:
                 case "load":
                     self._loaded(event)
                 case "failed":
-                    self._failing(_place(event) + str(event.get("reason", "")))
+                    self._failing(place_of(event) + str(event.get("reason", "")))
                     self._told_tail = tuple(str(event.get("detail") or "").splitlines())
                 case "unready":
                     self._failing(str(event.get("reason", "")))
@@ -253,13 +254,6 @@ class LocalReplica:
         if changed != self.observed:
             self.observed = changed
             self._around.notify()
-
-
-def _place(event: Mapping[str, Any]) -> str:
-    file, line = str(event.get("file") or ""), event.get("line")
-    if not file or str(event.get("reason", "")).startswith(file):
-        return ""
-    return f"{file}:{line} " if line else f"{file} "
 
 
 def _describe(status: int, *, ready: bool, tail: tuple[str, ...]) -> str:

@@ -17,16 +17,14 @@ can't be used, 3 where there is no cluster, no certificate, or a port was taken.
 
 import asyncio
 import json
-import os
 import signal
 import socket
-import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from plimsoll.app.child_host import on_signals, run_loop
-from plimsoll.app.pod_replica import EXIT_MISUSED, leave_word
+from plimsoll.app.child_host import on_signals
+from plimsoll.app.pod_process import run_in_pod
 from plimsoll.backends.kubernetes.names import (
     CERTIFICATES_DIR,
     CERTIFICATES_VARIABLE,
@@ -38,9 +36,7 @@ from plimsoll.backends.kubernetes.names import (
     SIGNALS,
     SYSTEM_NAMESPACE,
 )
-from plimsoll.backends.local.child import EXIT_FAILED, finish
-from plimsoll.core.errors import HostError, PlimsollError, UserError
-from plimsoll.telemetry.logs import configure
+from plimsoll.core.errors import UserError
 
 _MOST_PORT = 65535
 
@@ -64,14 +60,7 @@ class ControllerSettings:
 
 
 def main() -> None:
-    environment = os.environ
-    try:
-        configure("json", environment.get("PLIMSOLL_LOG_LEVEL") or "info", stream=sys.stdout)
-        finish(run_loop(_run(environment)))
-    except PlimsollError as error:
-        print(f"plimsoll: {error}", file=sys.stderr)  # noqa: T201 - the last word
-        leave_word(environment, str(error))
-        finish(EXIT_FAILED if isinstance(error, HostError) else EXIT_MISUSED)
+    run_in_pod(_run)
 
 
 def controller_settings(environment: Mapping[str, str]) -> ControllerSettings:

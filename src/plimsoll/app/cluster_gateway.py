@@ -19,12 +19,12 @@ Exit status: 0 after SIGTERM and draining, 2 for an environment that can't be us
 import asyncio
 import os
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from plimsoll.app.child_host import on_signals, run_loop
-from plimsoll.app.pod_replica import EXIT_MISUSED, leave_word, pod_address
+from plimsoll.app.child_host import on_signals
+from plimsoll.app.pod_process import run_in_pod
+from plimsoll.app.pod_replica import pod_address
 from plimsoll.backends.kubernetes.names import (
     AUDIT_VARIABLE,
     CERTIFICATES_DIR,
@@ -42,22 +42,13 @@ from plimsoll.backends.kubernetes.names import (
     TOKEN_FILE,
     TOKEN_VARIABLE,
 )
-from plimsoll.backends.local.child import EXIT_FAILED, finish
-from plimsoll.core.errors import HostError, PlimsollError, UserError
+from plimsoll.core.errors import UserError
 from plimsoll.gateway import Gateway, GatewaySettings
-from plimsoll.telemetry.logs import configure
 from plimsoll.wire.http1 import ClientTlsSettings, TlsSettings
 
 
 def main() -> None:
-    environment = os.environ
-    configure("json", stream=sys.stdout, always={"gateway": _name(environment)})
-    try:
-        finish(run_loop(_run(environment)))
-    except PlimsollError as error:
-        print(f"plimsoll: {error}", file=sys.stderr)  # noqa: T201 - the last word
-        leave_word(environment, str(error))
-        finish(EXIT_FAILED if isinstance(error, HostError) else EXIT_MISUSED)
+    run_in_pod(_run, gateway=_name(os.environ))
 
 
 def gateway_settings(environment: Mapping[str, str]) -> GatewaySettings:

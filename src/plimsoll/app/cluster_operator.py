@@ -20,17 +20,15 @@ can't be used, 3 where there is no cluster or a port was taken.
 """
 
 import asyncio
-import os
 import signal
 import socket
-import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plimsoll.app.child_host import on_signals, run_loop
-from plimsoll.app.pod_replica import EXIT_MISUSED, leave_word
+from plimsoll.app.child_host import on_signals
+from plimsoll.app.pod_process import run_in_pod
 from plimsoll.backends.kubernetes.names import (
     IMAGE_VARIABLE,
     METRICS_PORT,
@@ -38,9 +36,7 @@ from plimsoll.backends.kubernetes.names import (
     SYSTEM_NAMESPACE,
     WEBHOOK_PORT,
 )
-from plimsoll.backends.local.child import EXIT_FAILED, finish
-from plimsoll.core.errors import HostError, PlimsollError, UserError
-from plimsoll.telemetry.logs import configure
+from plimsoll.core.errors import UserError
 from plimsoll.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -57,14 +53,7 @@ class Addresses:
 
 
 def main() -> None:
-    environment = os.environ
-    try:
-        configure("json", environment.get("PLIMSOLL_LOG_LEVEL") or "info", stream=sys.stdout)
-        finish(run_loop(_run(environment)))
-    except PlimsollError as error:
-        print(f"plimsoll: {error}", file=sys.stderr)  # noqa: T201 - the last word
-        leave_word(environment, str(error))
-        finish(EXIT_FAILED if isinstance(error, HostError) else EXIT_MISUSED)
+    run_in_pod(_run)
 
 
 def operator_settings(environment: Mapping[str, str]) -> "OperatorSettings":

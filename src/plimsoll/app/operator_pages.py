@@ -1,14 +1,11 @@
 """What the operator answers over HTTP: health, metrics, and admission with a certificate that changes under it."""
 
 import asyncio
-import contextlib
 import os
-import socket
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -18,14 +15,9 @@ from starlette.types import ASGIApp
 from plimsoll.backends.kubernetes.names import LIVE_PATH, READY_PATH
 from plimsoll.core.errors import HostError
 from plimsoll.telemetry.metrics import Metrics
+from plimsoll.wire.asgi import AsgiServer, listening_tcp
 
 _GRACE_S = 2
-
-
-class _QuietServer(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class Page:
@@ -42,38 +34,21 @@ class Page:
     ) -> None:
         self._app, self._host, self._port, self._context, self._http = app, host, port, context, http
         self.port = port  # 0: what it got, once started
-        self._server: _QuietServer | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._server: AsgiServer | None = None
 
     async def start(self) -> None:
         """Raises HostError where the address is taken."""
-        bound = _bound(self._host, self._port)
+        try:
+            bound = listening_tcp(self._host, self._port)
+        except OSError as error:
+            raise HostError(f"{self._host}:{self._port} can't be bound: {error.strerror}") from None
         self.port = bound.getsockname()[1]
-        context = self._context
-        config = uvicorn.Config(
-            self._app,
-            lifespan="off",
-            ws="none",
-            http=self._http,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=_GRACE_S,
-            ssl_context_factory=None if context is None else (lambda *_: context),
-        )
-        self._server = _QuietServer(config)
-        self._task = asyncio.create_task(self._server.serve(sockets=[bound]))
-        while not self._server.started:  # binding is done: one or two turns
-            if self._task.done():
-                raise HostError(f"{self._host}:{self._port} could not be served: {self._task.exception()}")
-            await asyncio.sleep(0)
+        self._server = AsgiServer(self._app, bound, grace_s=_GRACE_S, context=self._context, http=self._http)
+        await self._server.start()
 
     async def close(self) -> None:
-        if self._server is None or self._task is None:
-            return
-        self._server.should_exit = True
-        await asyncio.gather(self._task, return_exceptions=True)
+        if self._server is not None:
+            await self._server.close()
 
 
 def status_app(metrics: Metrics, ready: Callable[[], str]) -> ASGIApp:
@@ -110,15 +85,3 @@ class ServerCertificate:
                     file.write(content)
             self.context.load_cert_chain(*paths)
         self.loaded = True
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-        bound.listen(128)
-    except OSError as error:
-        bound.close()
-        raise HostError(f"{host}:{port} can't be bound: {error.strerror}") from None
-    return bound

@@ -308,7 +308,10 @@ def test_nothing_is_listed_while_nothing_happens(cluster, operator, shop):
 def test_its_pages_and_its_log(cluster, operator, shop):
     with operator.page("/v2/health/ready") as answer:
         assert answer.read() == b"ready\n"
-    assert operator.metric("plimsoll_operator_apply_seconds_count") > 0
+    applied = operator.metric("plimsoll_operator_apply_seconds_count")
+    cluster.apply(service(shop.name))
+    shop.ready(count=2)
+    assert operator.metric("plimsoll_operator_apply_seconds_count") > applied
     lines = operator.log.splitlines()
     assert lines
     assert all(json.loads(line)["level"] in ("info", "warning") for line in lines), "no traceback, JSON alone"

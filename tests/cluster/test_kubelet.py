@@ -6,7 +6,7 @@ import json
 import urllib.request
 
 import pytest
-from tests.cluster.test_api import config_map, run
+from tests.cluster.contract import config_map, run
 from tests.kube.kubelet import Kubelet
 from tests.kube.node.containers import may_mount
 from tests.kube.node.network import may_route

@@ -9,7 +9,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from tests.cluster.test_api import deployment, run
+from tests.cluster.contract import deployment, run
 from tests.kube.authority import Authority
 from tests.kube.errors import ApiError
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 from lightkube.config.kubeconfig import KubeConfig
-from tests.cluster.test_api import deployment, run
+from tests.cluster.contract import deployment, run
 from tests.cluster.test_metrics_api import active, available, follower
+from tests.kube.access import may_read_metrics
 from tests.kube.authority import Authority
 from tests.kube.client import MERGE
 from tests.kube.errors import ApiError as Refused
@@ -119,26 +120,6 @@ async def running(api, namespace):
             path = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}/status"
             await api.request("PATCH", path, {"status": status}, content_type=MERGE)
     return found
-
-
-def may_read_metrics():
-    """What a real API server gives its own HPA controller from the beginning."""
-    rbac = "rbac.authorization.k8s.io"
-    groups = ["external.metrics.k8s.io", "custom.metrics.k8s.io"]
-    rule = {"apiGroups": groups, "resources": ["*", "*/*"], "verbs": ["get", "list"]}
-    meta = {"name": "system:controller:horizontal-pod-autoscaler"}
-    subject = {"kind": "ServiceAccount", "name": "horizontal-pod-autoscaler", "namespace": "kube-system"}
-    role = {"apiGroup": rbac, "kind": "ClusterRole", "name": meta["name"]}
-    return (
-        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": meta, "rules": [rule]},
-        {
-            "apiVersion": f"{rbac}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": meta,
-            "roleRef": role,
-            "subjects": [subject],
-        },
-    )
 
 
 def replicas(count):

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,21 +16,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.support import ports
 
 REPO = Path(__file__).resolve().parents[2]
 PLIMSOLL = [sys.executable, "-m", "plimsoll.cli.main"]
-
-
-def free_ports(count):
-    """Ports that were free a moment ago; held all at once, so that they differ."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
 
 
 # How long is waited for what should come is no statement about how fast it is: a shared machine takes several times
@@ -253,8 +241,8 @@ def up(env, tmp_path):
     started = []
 
     def start(*args, cwd=None, port=None):
-        ports = free_ports(2)
-        one = Up(args, cwd=cwd or tmp_path, env=env, port=port or ports[0], admin_port=ports[1])
+        door, admin = ports.free_ports(2)
+        one = Up(args, cwd=cwd or tmp_path, env=env, port=port or door, admin_port=admin)
         started.append(one)
         return one
 
@@ -343,4 +331,4 @@ def slow():
 
 @pytest.fixture
 def free_port():
-    return lambda: free_ports(1)[0]
+    return ports.free_port

@@ -236,3 +236,22 @@ def _encoded(raw):
 
 def _decoded(text):
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def may_read_metrics():
+    """What a real API server gives its own HPA controller from the beginning."""
+    groups = ["external.metrics.k8s.io", "custom.metrics.k8s.io"]
+    rule = {"apiGroups": groups, "resources": ["*", "*/*"], "verbs": ["get", "list"]}
+    meta = {"name": "system:controller:horizontal-pod-autoscaler"}
+    subject = {"kind": "ServiceAccount", "name": "horizontal-pod-autoscaler", "namespace": "kube-system"}
+    role = {"apiGroup": RBAC, "kind": "ClusterRole", "name": meta["name"]}
+    return (
+        {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": meta, "rules": [rule]},
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": meta,
+            "roleRef": role,
+            "subjects": [subject],
+        },
+    )

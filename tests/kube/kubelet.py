@@ -27,6 +27,7 @@ from tests.kube.node.network import Addresses, ServiceProxy
 from tests.kube.node.nodes import LEASES, NODE_INFO, is_new, is_unbound, lease_of
 from tests.kube.node.pod import PodRunner
 from tests.kube.node.reflector import Reflector, cancelled, insistent
+from tests.support import lifeline
 
 DEFAULT_NODE = {"cpu": "64", "memory": "256Gi", "pods": "110", "ephemeral-storage": "100Gi"}
 
@@ -70,6 +71,7 @@ class Kubelet:
         self.bad_images, self.entry_points, self.stand_ins = {}, {}, {}
         self._temporary = tempfile.TemporaryDirectory(prefix="plimsoll-kubelet-", ignore_cleanup_errors=True)
         self.folder = Path(self._temporary.name)
+        lifeline.afterwards("rm", "-rf", str(self.folder))
         self.mount_points = MountPoints()
         self.addresses = Addresses()
         self.proxy = ServiceProxy(self.addresses, self.folder)

@@ -14,12 +14,7 @@ import tempfile
 import time
 
 import pytest
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.support.ports import free_port
 
 
 class _Server:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.kube.api import timestamp
 from tests.kube.node.volumes import MissingSource, contents, field
+from tests.support import lifeline
 
 MESSAGE_MAX = 2048  # bytes of a log's end, as kubelets take for a termination message
 _EXPANDED = {"PLIMSOLL_CONFIG_DIR": "/etc/plimsoll", "PLIMSOLL_MODEL_PATH": "/model"}
@@ -94,7 +95,7 @@ class Container:
 
     async def start(self, place, argv):
         self.message_file.write_bytes(b"")
-        environment = {**place.environment}
+        environment = lifeline.marked(place.environment)
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *place.command(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,

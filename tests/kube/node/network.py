@@ -12,6 +12,7 @@ import os
 import subprocess
 
 from tests.kube import ranges
+from tests.support import lifeline
 
 SERVICE_NAME = "kubernetes.io/service-name"
 
@@ -50,6 +51,7 @@ class Addresses:
         found = _ip("route", "add", "local", network, "dev", "lo")
         if found.returncode == 0 or "File exists" in (found.stderr or ""):
             self._routed.add(network)
+            lifeline.afterwards("ip", "route", "del", "local", network, "dev", "lo")
             return True
         return False
 

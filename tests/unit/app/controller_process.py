@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -15,8 +14,9 @@ import urllib.request
 
 import httpx2
 import msgspec
-from tests.cluster.test_signals import may_read_metrics
+from tests.kube.access import may_read_metrics
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 from tests.unit.backends.kubernetes.operator.running import prepared
 
 from plimsoll.backends.kubernetes.names import (
@@ -31,12 +31,6 @@ from plimsoll.core.snapshot import GatewayReport, ServiceReport, Snapshot
 ACCOUNT = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{CONTROLLER}"
 HPA = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
 SHOP = "shop"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def stage_of(cluster):

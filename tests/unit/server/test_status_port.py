@@ -1,11 +1,11 @@
 """A replica's second port: probes, metrics, and its reports as a stream; and whom it trusts on the first one."""
 
 import json
-import socket
 import ssl
 
 import pytest
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 from tests.support.replica_host import PUPPET, Client, connected
 
 from plimsoll.backends.kubernetes.names import STATE_PATH
@@ -13,12 +13,6 @@ from plimsoll.server import status_port
 from plimsoll.wire.http1 import HttpSettings, TlsSettings
 
 GATEWAY = "plimsoll-gateway.plimsoll-system.svc"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

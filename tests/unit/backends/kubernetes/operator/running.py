@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import time
 import urllib.request
 
 import httpx2
+from tests.support.ports import free_port
 
 from plimsoll.backends.kubernetes.crd import crds
 from plimsoll.backends.kubernetes.install.roles import accounts, cluster_roles, system_roles
@@ -111,12 +111,6 @@ class OperatorProcess:
     @property
     def leading(self):
         return self.metric("plimsoll_operator_leading") == 1
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def until(true, what="", seconds=30.0, every_s=0.02):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from plimsoll.wire.http1 import TlsSettings
+
 
 def openssl(*args):
     if shutil.which("openssl") is None:
@@ -61,3 +63,28 @@ def client_context(ca=None, pair=None, *, version=None):
     if version is not None:
         context.minimum_version = context.maximum_version = version
     return context
+
+
+class Mounted:
+    """Files as Kubernetes mounts a secret: names that lead through one link, which is swapped."""
+
+    def __init__(self, folder):
+        self.folder, self.count = folder, 0
+        folder.mkdir(exist_ok=True)
+        for name in ("tls.crt", "tls.key", "ca.crt"):
+            (folder / name).symlink_to(f"..data/{name}")
+
+    def put(self, pair, ca, *, key=None):
+        self.count += 1
+        version = self.folder / f"v{self.count}"
+        version.mkdir()
+        for name, content in (("tls.crt", pair[0]), ("tls.key", key or pair[1]), ("ca.crt", ca.cert)):
+            (version / name).write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+        link = self.folder / "..new"
+        link.symlink_to(version.name)
+        link.rename(self.folder / "..data")
+        return self
+
+    def settings(self, *, ca=True):
+        paths = [str(self.folder / name) for name in ("tls.crt", "tls.key", "ca.crt")]
+        return TlsSettings(*paths[:2], paths[2] if ca else None, check_s=0.01)

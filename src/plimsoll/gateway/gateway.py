@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -97,8 +98,10 @@ class Gateway:
         return addresses
 
     async def _listen_tls(self) -> None:
-        """HTTPS, from the moment its files are there: a Secret may be made, or mended, while we run."""
+        """HTTPS, from the moment its files are there: a Secret may be made, or mended, while we run. Where there are
+        none nobody may have asked for it; where they can't be used somebody did."""
         settings, said = self._settings, ""
+        files = settings.tls.files[:2] if settings.tls is not None else ()
         server = HttpServer(self.door, replace(settings.http, tls=settings.tls), clock=monotonic, burst=self.door.burst)
         self._servers.append(server)
         for address in settings.tls_listen:
@@ -106,9 +109,11 @@ class Gateway:
                 try:
                     bound = await server.start(address)
                 except HostError as error:
-                    if str(error) != said:
-                        _log.warning("no HTTPS yet: %s", error)
-                    said = str(error)
+                    wanted = settings.tls is None or any(map(os.path.exists, files))
+                    words = str(error) if wanted else f"{' and '.join(files)} are not there (they may come)"
+                    if words != said:
+                        _log.log(logging.WARNING if wanted else logging.INFO, "no HTTPS yet: %s", words)
+                    said = words
                     await asyncio.sleep(_FILES_S)
                 else:
                     _log.info("listening for HTTPS", extra={"listen": bound})

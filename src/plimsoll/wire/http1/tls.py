@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 _CIPHERS_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 _QUIET_S: Final = 10.0
+_TRIES: Final = 3  # readings of files that change while they are read
 
 _Stamp = tuple[tuple[int, int, int, int] | None, ...]
 
@@ -36,6 +37,7 @@ class TlsSettings:
     key_file: str
     client_ca_file: str | None = None
     require_client_cert: bool = True
+    client_ca_may_come: bool = False  # as long as its file isn't there, nobody is asked for one
     handshake_timeout_s: float = 10.0
     check_s: float = 1.0  # how often the files are looked at
 
@@ -81,23 +83,38 @@ class Renewed(Generic[_Settings]):
     def __init__(self, settings: _Settings) -> None:
         """Raises HostError, naming the file and the remedy."""
         self.settings = settings
-        self._stamp = _stamp(settings.files)  # before the files are read: a change meanwhile is seen by the next look
-        self.current = settings.make()
+        self._stamp, self.current = self._read()
+        self._doubted: _Stamp | None = None
 
     def refresh(self) -> bool:
-        """Reads the files anew where they have changed. Blocks for the disk. What is broken is logged, and the old
-        certificate stays; the next change is tried again (Kubernetes swaps a link, others write file after file)."""
+        """Reads the files anew where they have changed. Blocks for the disk. What is broken twice in a row (who writes
+        file after file may be in between) is logged, and the old certificate stays; the next change is tried again."""
         stamp = _stamp(self.settings.files)
         if stamp == self._stamp:
+            self._doubted = None
             return False
-        self._stamp = stamp
         try:
-            self.current = self.settings.make()
+            self._stamp, self.current = self._read()
         except Exception as error:  # whatever it is, the next look must come
+            if stamp != self._doubted:
+                self._doubted = stamp
+                return False
+            self._stamp = stamp
             _log.error("new TLS files refused, the old ones stay in use: %s", error)
             return False
         _log.info("TLS files read anew", extra={"file": self.settings.files[0]})
         return True
+
+    def _read(self) -> tuple[_Stamp, ssl.SSLContext]:
+        """What is there now, and how it looked before it was read: a change meanwhile is seen by the next look."""
+        for left in reversed(range(_TRIES)):
+            stamp = _stamp(self.settings.files)
+            try:
+                return stamp, self.settings.make()
+            except HostError:
+                if not left or _stamp(self.settings.files) == stamp:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
 
 ClientTls = Renewed[ClientTlsSettings]
@@ -120,18 +137,14 @@ class TlsContext(Renewed[TlsSettings]):
             text = reason.replace("_", " ").lower()
             _log.warning("TLS handshake failed: %s", text, extra={"so_far": self.failures[reason]})
 
-    @property
-    def demands(self) -> bool:
-        """Are clients' certificates looked at?"""
-        return self.settings.client_ca_file is not None
-
 
 def make_context(settings: TlsSettings) -> ssl.SSLContext:
     """A server's context. Raises HostError."""
     context = _context(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
     _own(context, settings.cert_file, settings.key_file)
-    if settings.client_ca_file is not None:
+    awaited = settings.client_ca_may_come and not os.path.exists(settings.client_ca_file or "")
+    if settings.client_ca_file is not None and not awaited:
         _trust(context, settings.client_ca_file, settings.require_client_cert)
     return context
 
@@ -155,15 +168,16 @@ def _context(protocol: int) -> ssl.SSLContext:
 
 
 def _own(context: ssl.SSLContext, cert: str, key: str) -> None:
-    if b"-----BEGIN CERTIFICATE-----" not in _read(cert, "certificate"):
+    cert_at, key_at = _of_one_moment(cert, key)
+    if b"-----BEGIN CERTIFICATE-----" not in _read(cert, "certificate", cert_at):
         raise HostError(
             f"the TLS certificate {cert} holds no PEM certificate; it must begin -----BEGIN CERTIFICATE-----"
         )
-    text = _read(key, "key")
+    text = _read(key, "key", key_at)
     if b"PRIVATE KEY-----" not in text:
         raise HostError(f"the TLS key {key} holds no PEM private key; give the key that belongs to {cert}")
     try:
-        context.load_cert_chain(cert, key, password=_no_password(key))
+        context.load_cert_chain(cert_at, key_at, password=_no_password(key))
     except ssl.SSLError as error:
         if "MISMATCH" in (error.reason or ""):
             raise HostError(f"the TLS key {key} does not belong to the certificate {cert}; give the pair") from error
@@ -190,9 +204,29 @@ def _load_ca(context: ssl.SSLContext, path: str, what: str) -> None:
         ) from error
 
 
-def _read(path: str, what: str) -> bytes:
+def _of_one_moment(cert: str, key: str) -> tuple[str, str]:
+    """Where the two lie now. A mounted Secret's files are links through `..data`, which is swapped as a whole: followed
+    one after the other, the two could be of two certificates. So that link is followed once, for both."""
+    folder = os.path.dirname(cert)
+    data = os.path.join(folder, "..data")
+    if os.path.dirname(key) != folder or not os.path.islink(data):
+        return cert, key
+    now = os.path.realpath(data)
+
+    def at(path: str) -> str:
+        try:
+            inside = os.readlink(path).partition("..data/")
+        except OSError:  # no link, or gone
+            return path
+        return os.path.join(now, inside[2]) if inside[:2] == ("", "..data/") else path
+
+    return at(cert), at(key)
+
+
+def _read(path: str, what: str, at: str = "") -> bytes:
+    """`at`: where it lies, if that isn't `path`."""
     try:
-        with open(path, "rb") as file:
+        with open(at or path, "rb") as file:
             return file.read(4 * 2**20)
     except OSError as error:
         raise HostError(f"the TLS {what} {path} can't be read: {error.strerror}; name a PEM file") from error

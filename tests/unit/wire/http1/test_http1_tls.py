@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import gc
-import logging
 import os
 import socket
 import ssl
 
 import pytest
-from tests.support.certificates import Authority, client_context
+from tests.support.certificates import Authority, Mounted, client_context
 from tests.support.tls_client import TlsClient
 
 from plimsoll.core.errors import HostError
@@ -438,30 +437,6 @@ def test_a_cut_answer_is_not_taken_for_a_whole_one(kit, loop, files):
 # --- files that change ----------------------------------------------------------------------------------------------
 
 
-class Mounted:
-    """Files as Kubernetes mounts a secret: names that lead through one link, which is swapped."""
-
-    def __init__(self, folder):
-        self.folder, self.count = folder, 0
-        for name in ("tls.crt", "tls.key", "ca.crt"):
-            (folder / name).symlink_to(f"..data/{name}")
-
-    def put(self, pair, ca, *, key=None):
-        self.count += 1
-        version = self.folder / f"v{self.count}"
-        version.mkdir()
-        for name, content in (("tls.crt", pair[0]), ("tls.key", key or pair[1]), ("ca.crt", ca.cert)):
-            (version / name).write_bytes(content if isinstance(content, bytes) else content.read_bytes())
-        link = self.folder / "..new"
-        link.symlink_to(version.name)
-        link.rename(self.folder / "..data")
-        return self
-
-    def settings(self, *, ca=True):
-        paths = [str(self.folder / name) for name in ("tls.crt", "tls.key", "ca.crt")]
-        return TlsSettings(*paths[:2], paths[2] if ca else None, check_s=0.01)
-
-
 @LOOPS
 def test_new_files_are_for_new_handshakes_and_open_connections_go_on(kit, loop, files, tmp_path):
     async def main():
@@ -525,29 +500,6 @@ def test_a_client_ca_that_is_taken_away_opens_no_connection(kit, version, files,
         await server.close(0)
 
     kit.run("uvloop", main())
-
-
-def test_broken_new_files_leave_the_old_ones_in_use(files, tmp_path, caplog):
-    mounted = Mounted(tmp_path).put(files.server, files.ca)
-    tls = TlsContext(mounted.settings())
-    first = tls.current
-    assert tls.refresh() is False
-    with caplog.at_level(logging.INFO, logger="plimsoll"):
-        mounted.put((b"nonsense", files.server[1]), files.ca)
-        assert tls.refresh() is False
-        assert tls.refresh() is False
-        assert [record.levelname for record in caplog.records] == ["ERROR"], "said once, not each second"
-        mounted.put(files.server, files.ca, key=files.second[1])
-        assert tls.refresh() is False
-        (tmp_path / "tls.key").unlink()
-        assert tls.refresh() is False
-        assert tls.current is first
-    assert "does not belong to" in caplog.text
-    assert "PRIVATE" not in caplog.text
-    (tmp_path / "tls.key").symlink_to("..data/tls.key")
-    mounted.put(files.second, files.ca)
-    assert tls.refresh() is True
-    assert tls.current is not first
 
 
 def test_files_that_can_not_be_used_name_file_and_remedy(files, tmp_path):

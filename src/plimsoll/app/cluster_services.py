@@ -44,12 +44,14 @@ def packed(paths: Sequence[str], namespace: str) -> list[Obj]:
     model that is too large for one."""
     from plimsoll.app.sources import named, service_files
     from plimsoll.backends.kubernetes.artifacts.packing import pack_small
-    from plimsoll.spec import load_all_files
+    from plimsoll.spec import Documents, check_together, load_all_files
 
     found = load_all_files([named(file) for file in service_files([Path(path) for path in paths])])
     objects: list[Obj] = [one.dump() for one in (*found.platforms, *found.tenants)]
-    for service in found.services:
-        placed = in_namespace(service, namespace)
+    services = tuple(in_namespace(service, namespace) for service in found.services)
+    check_together(Documents(services, found.tenants, found.platforms))  # two may now be in one namespace
+    for service in services:
+        placed = service
         if not placed.is_packed:
             placed, more = pack_small(placed, service.directory.absolute())
             objects += more

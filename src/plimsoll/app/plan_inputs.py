@@ -43,9 +43,11 @@ class Subject:
 
 
 def read_documents(paths: Sequence[str]) -> "Documents":
-    from plimsoll.spec import load_all_files
+    from plimsoll.spec import check_here, load_all_files
 
-    return load_all_files(named(file) for file in service_files([Path(path) for path in paths]))
+    found = load_all_files(named(file) for file in service_files([Path(path) for path in paths]))
+    check_here(found)
+    return found
 
 
 def read_platform(path: str | None, documents: "Documents | None") -> "Platform | None":

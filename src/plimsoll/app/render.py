@@ -11,7 +11,7 @@ from plimsoll.backends.kubernetes.objects import Obj, to_yaml
 from plimsoll.backends.kubernetes.options import NEWEST_MINOR, OLDEST_MINOR, ClusterOptions, Mode
 from plimsoll.backends.kubernetes.render import Rendered, render_all
 from plimsoll.core.errors import UserError
-from plimsoll.spec import ModelService, load_all_files
+from plimsoll.spec import Documents, ModelService, check_together, load_all_files
 
 # What `render` takes for there: whoever names a Gateway or KEDA in a file has one.
 KNOWN_APIS = frozenset(
@@ -39,12 +39,14 @@ def render_files(files: Sequence[Path], request: RenderRequest) -> Rendered:
     found = load_all_files(files)
     packed: list[Obj] = []
     services: list[ModelService] = []
-    for service in found.services:
-        placed = _placed(service, request.namespace)
-        if request.pack and not placed.is_packed:
-            placed, objects = pack_small(placed, service.directory.absolute())
-            packed += objects
-        services.append(placed)
+    placed = tuple(_placed(service, request.namespace) for service in found.services)
+    check_together(Documents(placed, found.tenants, found.platforms))  # two may now be in one namespace
+    for service in placed:
+        whole, objects = service, list[Obj]()
+        if request.pack and not service.is_packed:
+            whole, objects = pack_small(service, service.directory.absolute())
+        packed += objects
+        services.append(whole)
     if not services:
         raise UserError("there is no service in the files; expected a document with kind: ModelService")
     rendered = render_all(services, found.platform, request.options)

@@ -63,9 +63,12 @@ def documents(paths: Sequence[Path]) -> list[tuple[str, Path]]:
 
 def choose_services(services: list["ModelService"], name: str | None) -> list["ModelService"]:
     """Those called `name`, or all. Raises UserError naming the nearest where there is none of that name, and for files
-    of tenants alone."""
+    of tenants alone. Raises SpecErrors where namespaces alone tell two apart."""
     if not services:
         raise UserError("there is no service in the files; expected a document with kind: ModelService")
+    from plimsoll.spec import check_names_here
+
+    check_names_here(services)
     if name is None:
         return services
     chosen = [service for service in services if service.name == name]

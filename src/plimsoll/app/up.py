@@ -36,7 +36,7 @@ from plimsoll.control.status import Phase
 from plimsoll.control.timeline import Kind, Level
 from plimsoll.core.errors import UserError
 from plimsoll.ports.spawner import Spawner
-from plimsoll.spec import Documents, ModelService, load_all_files, not_honoured
+from plimsoll.spec import Documents, ModelService, check_here, load_all_files, not_honoured
 from plimsoll.telemetry.logs import configure
 from plimsoll.telemetry.scaling_record import ScalingRecord
 
@@ -97,6 +97,7 @@ def run_up(options: UpOptions, reporter: Reporter) -> int:
     """Runs until SIGINT, SIGTERM or SIGHUP; the exit code. Raises UserError and HostError before anything serves."""
     files = service_files(options.paths)
     found = load_all_files(map(named, files))
+    check_here(found)
     if not found.services:
         raise UserError(f"nothing to serve: {', '.join(str(named(file)) for file in files)} hold no ModelService")
     if options.tls is not None:

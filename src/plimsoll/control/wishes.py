@@ -16,7 +16,7 @@ from plimsoll.core.errors import SpecError, SpecErrors, UserError
 from plimsoll.core.units import format_duration
 from plimsoll.ports.backend import ReplicaPhase
 from plimsoll.ports.clock import Clock
-from plimsoll.spec import Documents, ModelService, Whole, check_together, not_honoured
+from plimsoll.spec import Documents, ModelService, Whole, check_here, not_honoured
 
 # Where a policy scales: whoever forgets a count set by hand pays for it an hour, not a month.
 BY_HAND_S = 3600.0
@@ -77,7 +77,7 @@ class Wishes:
         taken all the same and is Failed, so that the others serve."""
         services = documents.services
         async with self._changing:
-            check_together(self._joined(documents))
+            check_here(self._joined(documents))
             self._edge.check(documents)
             revisions = await asyncio.to_thread(self._make_revisions, services, failing)
             applied = [self._adopt(service, made, cause) for service, made in zip(services, revisions, strict=True)]

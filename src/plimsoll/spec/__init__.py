@@ -56,7 +56,7 @@ from plimsoll.spec.scaling_parts import Scaling
 from plimsoll.spec.schema import editor_schema_text, json_schema, schema_text
 from plimsoll.spec.service import ModelService
 from plimsoll.spec.tenant import Tenant
-from plimsoll.spec.together import Documents, check_references, check_together
+from plimsoll.spec.together import Documents, check_here, check_names_here, check_references, check_together
 from plimsoll.spec.views import Secrets, limits_view, parse_key_hashes, service_views, tenant_view
 
 __all__ = [
@@ -93,6 +93,8 @@ __all__ = [
     "VolumeClaim",
     "Whole",
     "bounds_of",
+    "check_here",
+    "check_names_here",
     "check_references",
     "check_together",
     "check_unique",

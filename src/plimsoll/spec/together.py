@@ -1,4 +1,8 @@
-"""What several objects are together, and what is wrong between them: names, routes, credentials, references."""
+"""What several objects are together, and what is wrong between them: names, routes, credentials, references.
+
+A service is known by its namespace and its name, as on a cluster; `check_here` is for places without namespaces. One
+that names none gets the command's, and is checked again then.
+"""
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +15,7 @@ from plimsoll.spec.platform import Platform
 from plimsoll.spec.service import ModelService
 from plimsoll.spec.tenant import Tenant
 
+_Id = tuple[str, str]  # namespace, name
 _MOST_PROBLEMS = 200  # of a set of files; a megabyte of duplicate keys has 200,000
 
 
@@ -53,14 +58,38 @@ def check_together(documents: Documents) -> None:
     raise_all(clashes(documents) + reference_problems(documents.services) + accelerator_problems(documents))
 
 
+def check_here(documents: Documents) -> None:
+    """As `check_together`, where there are no namespaces: on a laptop, in a plan. Raises SpecErrors."""
+    check_names_here(documents.services)
+    problems = clashes(documents, spaces=False) + reference_problems(documents.services, spaces=False)
+    raise_all(problems + accelerator_problems(documents))
+
+
+def check_names_here(services: Sequence[ModelService]) -> None:
+    """Raises SpecErrors where namespaces alone tell two services apart."""
+    problems: list[SpecError] = []
+    names: dict[str, ModelService] = {}
+    for one in services:
+        first = names.setdefault(one.name, one)
+        if first.namespace != one.namespace:
+            mine, other = (f"in namespace {each.namespace}" if each.namespace else "in none" for each in (one, first))
+            message = (
+                f"{one.name} {mine} is also in {first.place('metadata.name')}, {other}: a cluster can tell them apart; "
+                "here there are no namespaces; give one of them another name, or run one file of the two"
+            )
+            problems.append(one.problem("metadata.name", message))
+    raise_all(problems)
+
+
 def check_references(services: Sequence[ModelService]) -> None:
     """Raises SpecErrors where a fallback leads to an unknown service, to its own, or round in a loop."""
     raise_all(reference_problems(services))
 
 
-def clashes(documents: Documents) -> list[SpecError]:
-    """Two of one name, one route or one credential, and a second platform: each names both places."""
-    problems = _names(documents.services, "service") + _routes(documents.services)
+def clashes(documents: Documents, *, spaces: bool = True) -> list[SpecError]:
+    """Two of one name, one route or one credential, and a second platform: each names both places. `spaces`: whether
+    namespaces tell services apart."""
+    problems = _names(documents.services, "service", spaces) + _routes(documents.services, spaces)
     problems += _names(documents.tenants, "tenant") + _credentials(documents.tenants)
     for second in documents.platforms[1:]:
         where = documents.platforms[0].place("kind")
@@ -68,24 +97,32 @@ def clashes(documents: Documents) -> list[SpecError]:
     return problems
 
 
-def _names(wholes: Sequence[ModelService] | Sequence[Tenant], what: str) -> list[SpecError]:
+def _names(wholes: Sequence[ModelService] | Sequence[Tenant], what: str, spaces: bool = False) -> list[SpecError]:
     problems: list[SpecError] = []
-    names: dict[str, ModelService | Tenant] = {}
+    names: dict[_Id, ModelService | Tenant] = {}
     for one in wholes:
-        first = names.setdefault(one.name, one)
+        space = _space(one) if spaces else ""
+        first = names.setdefault((space, one.name), one)
         if first is not one:
-            where = first.place("metadata.name")
+            where = first.place("metadata.name") + (f", in namespace {space}" if space else "")
             problems.append(one.problem("metadata.name", f"{one.name} is the name of the {what} in {where} too"))
     return problems
 
 
-def _routes(services: Sequence[ModelService]) -> list[SpecError]:
+def _space(one: ModelService | Tenant) -> str:
+    return one.namespace if isinstance(one, ModelService) else ""
+
+
+def _routes(services: Sequence[ModelService], spaces: bool) -> list[SpecError]:
+    """A path at any host is a namespace's own (the host NAME.NAMESPACE leads to it); one at a named host is there
+    once."""
     problems: list[SpecError] = []
-    routes: dict[tuple[str, str | None], tuple[ModelService, str]] = {}
+    routes: dict[tuple[str, str, str | None], tuple[ModelService, str]] = {}
     for service in services:
         for index, route in enumerate(service.spec.routes):
             key = f"spec.routes[{index}].path"
-            owner, other = routes.setdefault((route.path, route.host), (service, key))
+            space = service.namespace if spaces and route.host is None else ""
+            owner, other = routes.setdefault((space, route.path, route.host), (service, key))
             if owner is not service:
                 where = owner.place(other)
                 problems.append(service.problem(key, f"{route.path} is a route of {owner.name} too, in {where}"))
@@ -113,27 +150,41 @@ def _credentials(tenants: Sequence[Tenant]) -> list[SpecError]:
     return problems
 
 
-def reference_problems(services: Sequence[ModelService]) -> list[SpecError]:
-    """One problem a wrong reference, and one a loop, at the reference that closes it."""
-    known = {service.name: service for service in services}
+def reference_problems(services: Sequence[ModelService], *, spaces: bool = True) -> list[SpecError]:
+    """One problem a wrong reference, and one a loop, at the reference that closes it. A fallback stays in its
+    namespace; one that isn't written may be any."""
+    known = {(service.namespace if spaces else "", service.name): service for service in services}
+    named: dict[str, list[_Id]] = {}
+    for one in known:
+        named.setdefault(one[1], []).append(one)
     problems: list[SpecError] = []
-    edges: dict[str, list[tuple[str, str]]] = {}
-    for service in known.values():
-        edges[service.name] = []
+    edges: dict[_Id, list[tuple[_Id, str]]] = {}
+    for (space, own), service in known.items():
+        ways = edges[space, own] = []
         for index, step in enumerate(service.spec.fallback):
             if step.service is None:
                 continue
             key, name = f"spec.fallback[{index}].service.name", step.service.name
-            if name == service.name:
+            near = [one for one in named.get(name, ()) if one[0] == space or not one[0] or not space]
+            if name == own:
                 problems.append(service.problem(key, f"{name} would fall back to itself; expected another service"))
-            elif name not in known:
-                problems.append(service.problem(key, _unknown(name, [one for one in known if one != service.name])))
+            elif not near:
+                problems.append(service.problem(key, _nobody(name, space, own, known, named)))
             else:
-                edges[service.name].append((name, key))
+                ways.append((min(near, key=lambda one: one[0] != space), key))
     for path, key in _loops(edges):
-        ways = " → ".join([*path, path[0]])
-        problems.append(known[path[-1]].problem(key, f"falls back in a loop: {ways}; take one step out"))
+        ways_round = " → ".join(one[1] for one in (*path, path[0]))
+        problems.append(known[path[-1]].problem(key, f"falls back in a loop: {ways_round}; take one step out"))
     return problems
+
+
+def _nobody(name: str, space: str, own: str, known: Iterable[_Id], named: dict[str, list[_Id]]) -> str:
+    """Why a fallback leads nowhere."""
+    elsewhere = sorted(one[0] for one in named.get(name, ()))
+    if elsewhere:
+        there = ", ".join(elsewhere[:5])
+        return f"no service is named {name} in namespace {space}, where a fallback stays; there is one in {there}"
+    return _unknown(name, [one[1] for one in known if one[0] in (space, "") and one[1] != own])
 
 
 def accelerator_problems(documents: Documents) -> list[SpecError]:
@@ -160,28 +211,30 @@ def _unknown(name: str, others: list[str]) -> str:
     return f"no service is named {name}; there are others: {shown}" if others else f"no service is named {name}"
 
 
-def _loops(edges: dict[str, list[tuple[str, str]]]) -> Iterator[tuple[list[str], str]]:
+def _loops(edges: dict[_Id, list[tuple[_Id, str]]]) -> Iterator[tuple[list[_Id], str]]:
     """Each loop's names in the order they are tried, and the key in the last one that leads back to the first.
 
     Depth first with a stack of our own: a chain of fallbacks may be longer than Python's stack is deep.
     """
-    done: set[str] = set()
+    done: set[_Id] = set()
     for start in edges:
         if start in done:
             continue
         path, at, ways = [start], {start: 0}, [iter(edges[start])]
         while path:
-            name, key = next(ways[-1], ("", ""))
-            if not name:
+            step = next(ways[-1], None)
+            if step is None:
                 done.add(path[-1])
                 del at[path.pop()]
                 ways.pop()
-            elif name in at:
-                yield path[at[name] :], key
-            elif name not in done:
-                at[name] = len(path)
-                path.append(name)
-                ways.append(iter(edges[name]))
+                continue
+            one, key = step
+            if one in at:
+                yield path[at[one] :], key
+            elif one not in done:
+                at[one] = len(path)
+                path.append(one)
+                ways.append(iter(edges[one]))
 
 
 def raise_all(problems: list[SpecError]) -> None:

@@ -170,3 +170,13 @@ def test_name_is_for_one_model(folder):
     )
     with pytest.raises(UserError, match="--name names one repository"):
         pack_files(service_file(folder), PackRequest(name="x"))
+
+
+def test_one_name_in_two_namespaces_is_packed_twice(folder):
+    mood = FILE.split("---\n")[1].replace("  routes: [{path: /mood}]\n", "")
+    (folder / "service.yaml").write_text(f"{mood}---\n{mood.replace('namespace: shop', 'namespace: bank')}")
+    found = [(one["kind"], one["metadata"]["namespace"]) for one in yaml.safe_load_all(pack().stdout)]
+    assert found == [("ConfigMap", "bank" if n else "shop") for n in (0, 1)] + [
+        ("ModelService", "shop"),
+        ("ModelService", "bank"),
+    ]

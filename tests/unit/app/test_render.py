@@ -103,3 +103,16 @@ def test_files_without_a_service_are_refused(tmp_path):
     file.write_text("apiVersion: plimsoll.dev/v1alpha1\nkind: Platform\nmetadata: {name: default}\nspec: {}\n")
     with pytest.raises(UserError, match="no service"):
         render_files([file], RenderRequest(options()))
+
+
+def test_one_name_in_two_namespaces_is_two_services(file):
+    shop = SERVICE.replace("name: mood,", "name: mood, namespace: shop,")
+    file.write_text(f"{shop}---{shop.replace('namespace: shop', 'namespace: bank')}")
+    found = render_files([file], RenderRequest(options(), pack=True))
+    assert {obj["metadata"]["namespace"] for obj in found.objects if obj["kind"] == "Deployment"} == {"shop", "bank"}
+
+
+def test_two_that_come_to_stand_in_one_namespace_are_refused(file):
+    file.write_text(f"{SERVICE}---{SERVICE.replace('name: mood,', 'name: mood, namespace: shop,')}")
+    with pytest.raises(UserError, match=r"mood is the name of the service in .*, in namespace shop too"):
+        render_files([file], RenderRequest(options(), namespace="shop", pack=True))

@@ -1,11 +1,13 @@
 """Which files a command line stands for, and the request to try."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from plimsoll.app.sources import choose_services, documents, service_files
 from plimsoll.app.try_line import try_line
+from plimsoll.app.up import Reporter, UpOptions, run_up
 from plimsoll.core.errors import UserError
 from plimsoll.spec import load_file
 
@@ -97,3 +99,14 @@ def test_a_file_of_tenants_alone_has_nothing_to_serve(tmp_path):
     for name in (None, "mood"):
         with pytest.raises(UserError, match="no service in the files; expected a document with kind: ModelService"):
             choose_services(load_file(tmp_path / "tenants.yaml"), name)
+
+
+def test_two_of_one_name_are_no_choice_on_a_laptop(tmp_path):
+    """Nor for `up`: only a cluster has namespaces."""
+    file = tmp_path / "service.yaml"
+    one = (SERVICE % "").replace("name: mood", "name: mood, namespace: shop")
+    file.write_text(f"{one}---\n{one.replace('shop', 'bank')}")
+    with pytest.raises(UserError, match=r"mood in namespace bank is also in .*:3, in namespace shop: a cluster can"):
+        choose_services(load_file(file), "mood")
+    with pytest.raises(UserError, match="here there are no namespaces; give one of them another name"):
+        run_up(UpOptions(paths=(file,)), cast(Reporter, None))

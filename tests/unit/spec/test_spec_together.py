@@ -8,6 +8,7 @@ from plimsoll.core.errors import SpecErrors
 from plimsoll.spec import (
     Documents,
     ModelService,
+    check_here,
     check_references,
     check_together,
     load_all_file,
@@ -154,3 +155,56 @@ def test_there_is_one_platform() -> None:
     with pytest.raises(SpecErrors) as caught:
         check_together(one.joined(two))
     assert str(caught.value) == "other.yaml:2  kind: a platform stands in default.yaml:2 already; there is one"
+
+
+def spaced(name: str, namespace: str, *fallback: str) -> str:
+    return service(name, *fallback).replace(f"{{name: {name}}}", f"{{name: {name}, namespace: {namespace}}}", 1)
+
+
+def test_one_name_may_stand_in_two_namespaces_and_twice_in_none() -> None:
+    two = load_all_text("---\n".join([spaced("mood", "shop"), spaced("mood", "bank")]), file="all.yaml")
+    check_together(two)
+    with pytest.raises(SpecErrors) as caught:
+        load_all_text("---\n".join([spaced("mood", "shop"), spaced("mood", "bank"), spaced("mood", "shop")]))
+    assert [str(error) for error in caught.value.errors] == [
+        "<text>:15  metadata.name: mood is the name of the service in <text>:3, in namespace shop too"
+    ]
+
+
+def test_where_there_are_no_namespaces_two_of_one_name_are_refused_with_the_reason() -> None:
+    two = load_all_text("---\n".join([spaced("mood", "shop"), service("mood")]), file="all.yaml")
+    with pytest.raises(SpecErrors) as caught:
+        check_here(two)
+    assert [str(error) for error in caught.value.errors] == [
+        "all.yaml:9  metadata.name: mood in none is also in all.yaml:3, in namespace shop: a cluster can tell them "
+        "apart; here there are no namespaces; give one of them another name, or run one file of the two"
+    ]
+
+
+def test_a_fallback_stays_in_its_namespace() -> None:
+    check_references(
+        several(spaced("a", "shop", "b"), spaced("b", "shop"), spaced("b", "bank", "a"), spaced("a", "bank"))
+    )
+    check_references(several(spaced("a", "shop", "b"), service("b")))  # it may come to stand there
+    assert wrong(several(spaced("a", "shop", "b"), spaced("b", "bank"))) == [
+        "all.yaml:8  spec.fallback[0].service.name: no service is named b in namespace shop, where a fallback stays; "
+        "there is one in bank"
+    ]
+    assert wrong(several(spaced("a", "shop", "b"), spaced("b", "shop", "a"), spaced("b", "bank"))) == [
+        "all.yaml:17  spec.fallback[0].service.name: falls back in a loop: a → b → a; take one step out"
+    ]
+    here = load_all_text("---\n".join([spaced("a", "shop", "b"), spaced("b", "bank")]))
+    check_here(here)  # a laptop knows names alone
+
+
+def test_a_path_is_a_namespaces_own_and_a_host_is_there_once() -> None:
+    def routed(namespace: str, route: str) -> str:
+        return f"{spaced(namespace + '-mood', namespace)}  routes: [{route}]\n"
+
+    anywhere = load_all_text("---\n".join([routed("shop", "{path: /analyze}"), routed("bank", "{path: /analyze}")]))
+    check_together(anywhere)
+    with pytest.raises(SpecErrors, match="/analyze is a route of shop-mood too"):
+        check_here(anywhere)
+    named = "{path: /analyze, host: ai.example.com}"
+    with pytest.raises(SpecErrors, match="/analyze is a route of shop-mood too"):
+        load_all_text("---\n".join([routed("shop", named), routed("bank", named)]))

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,18 +80,22 @@ def build_files(files: Sequence[Path], request: BuildRequest) -> Builds:
     if request.tag and len(services) > 1:
         raise UserError("--tag names one image, and there are several services; build them one by one")
     builds = Builds()
+    named = Counter(one.name for one in services.values())
     for file in files:
         for document in read_documents(read(file), str(file))[0]:
             data: Any = document.data
             service = services.get((document.origin.file, document.origin.line))
-            if data is not None:
-                builds.objects.append(data if service is None else _one(service, data, request, builds))
+            if data is None:
+                continue
+            if service is not None:
+                own = service.name if named[service.name] == 1 else f"{service.namespace or 'none'}.{service.name}"
+                data = _one(service, data, request, builds, request.folder / own)
+            builds.objects.append(data)
     return builds
 
 
-def _one(service: ModelService, document: Obj, request: BuildRequest, builds: Builds) -> Obj:
+def _one(service: ModelService, document: Obj, request: BuildRequest, builds: Builds, folder: Path) -> Obj:
     machine = machine_of(request.platform)
-    folder = request.folder / service.name
     _empty(folder)
     wheel = _wheel(folder / "wheels")
     requirements = _requirements(service, with_plimsoll=not wheel)

@@ -111,7 +111,7 @@ def test_the_context(folder, quick):
     context = folder / "out" / "mood"
     found = check_dockerfile((context / "Dockerfile").read_text(), context)
     assert ("COPY", "model /opt/model") in found
-    assert ("RUN", "/opt/venv/bin/pip install --require-hashes -r requirements.txt") in found
+    assert ("RUN", "/opt/venv/bin/pip install --no-compile --require-hashes -r requirements.txt") in found
     files = sorted(path.relative_to(context).as_posix() for path in context.rglob("*") if path.is_file())
     assert files == [
         ".dockerignore",
@@ -274,6 +274,31 @@ def test_a_container_tool_builds_it(folder):
     builds = build_files([Path("service.yaml")], BuildRequest(Path("out"), base=base, tag="plimsoll-test:build"))
     done = subprocess.run(shlex.split(builds.built[0].command), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_bytecode_holds_whatever_the_files_times_are(tmp_path):
+    """By the very command of the build stage, on a package that stands for all of them."""
+    text = dockerfile(ImageSpec("python:3.11-slim", wheels=True, command=("python", "-m", "x")))
+    runs = [rest for word, rest in instructions(text) if word == "RUN" and "compileall" in rest]
+    package, bytecode = tmp_path / "lib/python3.x/site-packages/plimsoll", tmp_path / "bytecode"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "template.py").write_text("{{ no python }}")
+    assert len(runs) == 2
+    assert "COPY --from=build /opt/bytecode /opt/bytecode" in text
+    assert "PYTHONPYCACHEPREFIX=/opt/bytecode" in text.partition("FROM ${BASE}\n")[2]
+    command = runs[1].replace("/opt/venv/bin/python", sys.executable).replace("/opt/venv", str(tmp_path))
+    subprocess.run(command.replace("/opt/bytecode", str(bytecode)), shell=True, check=True, capture_output=True)
+    (made,) = bytecode.rglob("*.pyc")
+    assert int.from_bytes(made.read_bytes()[4:8], "little") == 1, "by hash, and not looked at again (PEP 552)"
+
+
+def test_one_name_in_two_namespaces_is_built_in_two_folders(folder, quick):
+    text = (folder / "service.yaml").read_text()
+    both = [text.replace("{name: mood", f"{{namespace: {each}, name: mood") for each in ("shop", "bank")]
+    (folder / "service.yaml").write_text("---\n".join(both))
+    run("service.yaml", "-o", "out")
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["bank.mood", "shop.mood"]
 
 
 def test_labels_are_quoted():

@@ -6,9 +6,10 @@ their watcher keeps of them.
     await api.close()
 
 Tokens are read again when the server refuses one, as kubelets rotate them. A connection whose peer died without a word
-ends after half a minute, by TCP's own probes.
+ends after a quarter of a minute, by TCP's own probes, and within two seconds of the peer's being there again.
 """
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -26,7 +27,8 @@ MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 _TIMEOUT_S = 10.0
-_PROBE_AFTER_S, _PROBE_EACH_S, _PROBES = 15, 5, 3
+_CONNECT_S = 5.0  # a SYN is sent after 0, 1 and 3 s; the next would come at 7
+_PROBE_AFTER_S, _PROBE_EACH_S, _PROBES = 5, 2, 5
 
 
 class ApiError(HostError):
@@ -62,7 +64,7 @@ class Api:
             chosen = config or KubeConfig.from_env().get(context)
             if chosen is None:
                 raise HostError(f"the kubeconfig has no context {context}; see: kubectl config get-contexts")
-            params = ConnectionParams(timeout=httpx2.Timeout(_TIMEOUT_S)).httpx_params(chosen)
+            params = ConnectionParams(timeout=httpx2.Timeout(_TIMEOUT_S, connect=_CONNECT_S)).httpx_params(chosen)
         except HostError:
             raise
         except Exception as error:
@@ -101,16 +103,25 @@ class Api:
 
     @contextlib.asynccontextmanager
     async def lines(
-        self, path: str, params: Mapping[str, str], *, silent_s: float | None
+        self, path: str, params: Mapping[str, str], *, silent_s: float | None, head_s: float | None = None
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """A watch's lines. Raises ApiError, and Unreachable where nothing comes for `silent_s`."""
-        timeout = httpx2.Timeout(_TIMEOUT_S, read=silent_s)
+        """A watch's lines. Raises ApiError, and Unreachable where nothing comes for `silent_s`, or no head of an answer
+        for `head_s`."""
+        timeout = httpx2.Timeout(_TIMEOUT_S, connect=_CONNECT_S, read=silent_s)
+        request = self._http.build_request("GET", path, params=dict(params), timeout=timeout)
         with _told():
-            async with self._http.stream("GET", path, params=dict(params), timeout=timeout) as answer:
+            try:
+                async with asyncio.timeout(head_s):
+                    answer = await self._http.send(request, stream=True)
+            except TimeoutError as error:
+                raise Unreachable(f"the API server does not answer: {path} for {head_s:g} s") from error
+            try:
                 if answer.status_code >= 400:
                     await answer.aread()
                     raise _refusal(answer)
                 yield _split(answer)
+            finally:
+                await answer.aclose()
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -7,14 +7,15 @@
 
 The list comes in pages; the watch goes on from its resourceVersion, through ends, breaks and bookmarks. Only a server
 that has forgotten that version (410) is asked for the list again, and then what vanished meanwhile is told, too: an
-idle watcher makes no list calls. While the server is away, what was seen last stays.
+idle watcher makes no list calls. While the server is away, what was seen last stays; it is asked for each second or so,
+since a port that nobody listens on costs next to nothing, and a second is what others wait for us.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -22,12 +23,13 @@ import msgspec
 
 from plimsoll.backends.kubernetes.api import Api, ApiError, Unreachable
 from plimsoll.backends.kubernetes.objects import Obj
+from plimsoll.backends.kubernetes.pacing import Pace, PaceSettings, Why
 
 LOG = logging.getLogger(__name__)
 
 Kept = TypeVar("Kept")
 
-_LASTED_S = 5.0  # a watch that held for so long was a good one
+_AWAY = frozenset({502, 503, 504})  # it is starting, or whatever stands before it finds none
 
 
 class Change(StrEnum):
@@ -51,19 +53,23 @@ class _Event(msgspec.Struct):
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
     """`turn_s`: how long the server keeps one watch open; each takes a little less or more, so that a thousand watchers
-    don't come back at once. `silent_s`: beyond that without a line or a bookmark the connection is taken for dead."""
+    don't come back at once. `silent_s`: beyond that without a line or a bookmark the connection is taken for dead.
+    `head_s`: a watch is answered at once, long before its first event. `bookmark_s`: as `silent_s`, once a bookmark
+    came: API servers send one a minute, where they keep a cache of the kind."""
 
     page: int = 100  # objects as text, dicts and what is kept of them are in memory at once
     turn_s: float = 290.0
     silent_s: float = 330.0
-    first_wait_s: float = 0.1
-    longest_wait_s: float = 15.0
+    head_s: float = 10.0
+    bookmark_s: float = 90.0
+    pace: PaceSettings = field(default_factory=PaceSettings)
 
 
 class Watch(Generic[Kept]):
     """`objects`: what `keep` made of each that is there; those for which it gives None are left out. `on_change(change,
     key, kept)` is called for each change after it stands in `objects`; for DELETED with what was kept last. `problem`:
-    why nothing is heard now; "" while all is well. `lists`: how often the whole list was asked for."""
+    why nothing is heard now; "" while all is well; `away`: because the server doesn't answer. `lists`: how often the
+    whole list was asked for."""
 
     def __init__(
         self,
@@ -80,38 +86,40 @@ class Watch(Generic[Kept]):
         self.objects: dict[Key, Kept] = {}
         self.synced = asyncio.Event()
         self.problem = ""
+        self.away = False
         self.lists = 0
         self._api, self._keep, self._on_change = api, keep, on_change
         self._settings = settings or WatchSettings()
         selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
         self._selectors = {key: text for key, text in selectors.items() if text}
+        self._open = False  # the present watch was answered
         self._version = ""  # from where to watch; "": list first
         self._decode = msgspec.json.Decoder(_Event).decode
 
     async def run(self) -> None:
-        """Until cancelled. What goes wrong is logged once until it goes well again, and tried again later and later."""
-        loop, wait_s = asyncio.get_running_loop(), self._settings.first_wait_s
+        """Until cancelled. What goes wrong is logged once until it goes well again, and tried again (see `pacing`)."""
+        loop, pace = asyncio.get_running_loop(), Pace(self._settings.pace, random.random)
         while True:
-            began, ended_well = loop.time(), False
+            began, self._open = loop.time(), False
             try:
                 if not self._version:
                     await self._list()
                 await self._watch()
-                ended_well = True
+                why = Why.ENDED
             except ApiError as error:
+                why = Why.AWAY if error.code in _AWAY else Why.REFUSED
                 if error.code == 410:
                     self._version = ""  # what the server knows of the past doesn't reach back so far
                 else:
                     self._trouble(_words(self.path, error))
             except Unreachable as error:
+                why = Why.AWAY
                 self._trouble(str(error))
-            if loop.time() - began >= _LASTED_S:
-                wait_s = self._settings.first_wait_s
-                if ended_well:
-                    continue
-            # A server that ends each watch at once must not be asked all the time either.
-            await asyncio.sleep(wait_s * random.uniform(0.75, 1.25))
-            wait_s = min(wait_s * 2, self._settings.longest_wait_s)
+            except TimeoutError:
+                why = Why.AWAY
+                LOG.info("%s: no bookmark for %g s; the connection is given up", self.path, self._settings.bookmark_s)
+            self.away = why is Why.AWAY
+            await asyncio.sleep(pace.wait_s(why, loop.time() - began, held=self._open))
 
     # --- the list ---------------------------------------------------------------------------------------------------
 
@@ -149,12 +157,23 @@ class Watch(Generic[Kept]):
             "resourceVersion": self._version,
             "timeoutSeconds": str(max(1, round(turn_s))),
         }
-        async with self._api.lines(self.path, params, silent_s=max(settings.silent_s, turn_s + 10.0)) as lines:
+        silent_s = max(settings.silent_s, turn_s + 10.0)
+        async with self._api.lines(self.path, params, silent_s=silent_s, head_s=settings.head_s) as lines:
             self._well()
-            async for line in lines:
-                self._take(line)
+            await self._hear(lines)
 
-    def _take(self, line: bytes) -> None:
+    async def _hear(self, lines: AsyncIterator[bytes]) -> None:
+        """Raises TimeoutError where bookmarks came and come no more: a peer that stands still, or is gone behind
+        something that keeps its connections, closes none."""
+        clock, limit_s, bookmarked = asyncio.get_running_loop().time, self._settings.bookmark_s, False
+        async with asyncio.timeout(None) as silence:
+            async for line in lines:
+                bookmarked = self._take(line) or bookmarked
+                if bookmarked:
+                    silence.reschedule(clock() + limit_s)
+
+    def _take(self, line: bytes) -> bool:
+        """Whether it was a bookmark."""
         try:
             event = self._decode(line)
         except msgspec.MsgspecError as error:
@@ -170,6 +189,7 @@ class Watch(Generic[Kept]):
             else:
                 self._is(key, kept)
         self._version = version or self._version
+        return event.type == "BOOKMARK"
 
     def _is(self, key: Key, kept: Kept) -> None:
         before = self.objects.get(key)
@@ -192,6 +212,7 @@ class Watch(Generic[Kept]):
             LOG.exception("%s of %s %s could not be taken", change, self.path, "/".join(key))
 
     def _well(self) -> None:
+        self._open, self.away = True, False
         if self.problem:
             LOG.info("%s is watched again", self.path)
         self.problem = ""

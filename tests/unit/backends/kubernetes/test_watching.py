@@ -4,14 +4,16 @@ import asyncio
 import json
 import logging
 import time
+from dataclasses import replace
 
 import httpx2
 import pytest
 
 from plimsoll.backends.kubernetes.api import Api
+from plimsoll.backends.kubernetes.pacing import PaceSettings
 from plimsoll.backends.kubernetes.watching import Change, Key, Watch, WatchSettings
 
-FAST = WatchSettings(page=2, first_wait_s=0.001, longest_wait_s=0.01)
+FAST = WatchSettings(page=2, pace=PaceSettings(first_s=0.001, away_s=0.01, refused_s=0.01))
 
 
 def pod(name, version, **labels):
@@ -47,20 +49,23 @@ class Stream(httpx2.AsyncByteStream):
 
 
 class Server:
-    """Answers each request with the next entry of `script`: a dict (status 200), (status, dict), or a list (a watch).
+    """Answers each request with the next entry of `script`: a dict (status 200), (status, dict), a list (a watch), or
+    None: it takes the request and never answers.
     When the script is over, watches are silent."""
 
     def __init__(self, *script):
         self.script, self.asked = list(script), []
         self.over = asyncio.Event()
 
-    def __call__(self, request):
+    async def __call__(self, request):
         self.asked.append(dict(request.url.params))
         entry = self.script.pop(0) if self.script else [None]
         if not self.script:
             self.over.set()
         if isinstance(entry, Exception):
             raise entry
+        if entry is None:
+            await asyncio.Event().wait()
         if isinstance(entry, list):
             return httpx2.Response(200, stream=Stream(entry))
         code, body = entry if isinstance(entry, tuple) else (200, entry)
@@ -71,7 +76,7 @@ class Server:
         return sum("watch" not in params for params in self.asked)
 
 
-def run(script, test, **more):
+def run(script, test, *, settings=FAST, **more):
     """`test(watch, server, told)` once everything in the script was asked for."""
 
     async def main():
@@ -82,7 +87,7 @@ def run(script, test, **more):
             "keep": lambda obj: obj["metadata"]["resourceVersion"],
             "on_change": lambda change, key, kept: told.append((change, key.name, kept)),
         }
-        watch = Watch(api, "/api/v1/pods", settings=FAST, **usual | more)
+        watch = Watch(api, "/api/v1/pods", settings=settings, **usual | more)
         task = asyncio.create_task(watch.run())
         try:
             async with asyncio.timeout(10):
@@ -173,6 +178,35 @@ def test_a_server_that_is_away_leaves_what_was_seen(caplog):
     with caplog.at_level(logging.WARNING):
         run([listing(4, pod("a", 1)), down, down, down, down], test)
     assert caplog.text.count("no route") == 1, "said once"
+
+
+def test_a_server_that_stands_still_is_given_up_where_it_owes_a_word(caplog):
+    """It closes no connection and its kernel answers every probe: stopped, or gone behind something that lives."""
+
+    async def test(watch, server, told):
+        assert watch.objects == {Key("shop", "a"): "1"}
+        assert [params.get("resourceVersion") for params in server.asked] == [None, "4", "9", "9"]
+        assert watch.problem == ""
+        assert server.lists == 1
+
+    bookmark = {"metadata": {"resourceVersion": "9"}}
+    still = replace(FAST, head_s=0.02, bookmark_s=0.02)
+    with caplog.at_level(logging.INFO):
+        run([listing(4, pod("a", 1)), [line("BOOKMARK", bookmark), None], None, [None]], test, settings=still)
+    assert "no bookmark for 0.02 s" in caplog.text
+    assert "the API server does not answer: /api/v1/pods for 0.02 s" in caplog.text
+
+
+def test_a_server_that_sends_no_bookmarks_owes_none():
+    """Core events, of which it keeps no cache: silence is how they sound."""
+
+    async def test(watch, server, told):
+        await asyncio.sleep(0.1)  # five times what a server that sends them has
+        assert len(server.asked) == 2
+        assert watch.objects == {Key("shop", "a"): "1", Key("shop", "b"): "5"}
+
+    script = [listing(4, pod("a", 1)), [line("ADDED", pod("b", 5)), None]]
+    run(script, test, settings=replace(FAST, head_s=0.02, bookmark_s=0.02))
 
 
 @pytest.mark.parametrize(

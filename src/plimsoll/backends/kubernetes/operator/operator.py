@@ -130,6 +130,7 @@ class Operator:
         self._leads = asyncio.Event()
         self._written: Platform | None = None  # as it stands; the world's may be held back
         self._certify_now = asyncio.Event()
+        self._away = False
 
     @property
     def ready(self) -> bool:
@@ -290,7 +291,11 @@ class Operator:
         self.plain.wake()
 
     async def _look_around(self) -> None:
-        """Whether we may see what we need; and what a Platform or a Tenant is told."""
+        """Whether we may see what we need, and are answered; and what a Platform or a Tenant is told."""
+        away, self._away = self._away, self.watches.away
+        if away and not self._away:
+            self.queue.forgive(time.monotonic())
+            self._wake.set()
         blind = self.watches.blind()
         if blind != self.world.blind:
             self.world.blind = blind

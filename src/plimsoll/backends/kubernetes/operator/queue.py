@@ -83,6 +83,13 @@ class WorkQueue(Generic[Key]):
         elif again_s is not None:
             self._later(key, now + again_s)
 
+    def forgive(self, now: float) -> None:
+        """What made them fail is over: those that failed are looked at now."""
+        failed = list(self._failed)
+        self._failed.clear()
+        for key in failed:
+            self.add(key, now)
+
     def forget(self, key: Key) -> None:
         """It is gone: no failure, no look later on."""
         self._failed.pop(key, None)

@@ -80,6 +80,11 @@ class Watches:
         helped = all(one.synced.is_set() or one.problem for one in self.all)
         return helped and all(one.synced.is_set() for one in self._needed)
 
+    @property
+    def away(self) -> bool:
+        """Whether the API server doesn't answer."""
+        return any(one.away for one in self.all)
+
     def blind(self) -> Problem | None:
         """What is needed and may not be seen."""
         for one in self._needed:

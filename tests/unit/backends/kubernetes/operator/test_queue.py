@@ -51,6 +51,25 @@ def test_failures_wait_longer_each_time_and_news_do_not_wait():
     assert queue.take(now + 100) is None, "the back-off of before is forgotten"
 
 
+def test_what_failed_is_looked_at_at_once_where_the_cause_is_over():
+    """The API server is there again after an hour: services don't wait for the rest of their minute."""
+    queue = WorkQueue(QueueSettings(first_s=1, longest_s=60))
+    for _ in range(8):
+        queue.add("a", 0)
+        assert queue.take(0) == "a"
+        queue.done("a", 0, failed=True)
+    queue.add("b", 0, after_s=40)
+    assert queue.wait_s(0) == 40
+    queue.forgive(1)
+    assert queue.take(1) == "a"
+    assert queue.take(1) is None, "it waits for something else"
+    queue.done("a", 1, failed=True)
+    assert queue.wait_s(1) == 1, "the back-off begins anew"
+    queue.forget("a")
+    queue.forgive(2)
+    assert queue.take(2) is None
+
+
 def test_of_two_times_to_look_again_the_sooner_holds():
     queue = WorkQueue()
     queue.add("a", 0, after_s=30)

@@ -6,8 +6,8 @@ has the variables), POD_NAME, POD_NAMESPACE, POD_IP and
     PLIMSOLL_CERTIFICATES     folder of tls.crt and tls.key, as the operator keeps them
     PLIMSOLL_NAMESPACES       the namespaces whose services are scaled, with commas between them; all without it
     PLIMSOLL_PROMETHEUS       http://HOST:PORT: figures from queries beside our own
-    PLIMSOLL_QUERIES          JSON of figure to query; gpu_utilization from the DCGM exporter without it
-    PLIMSOLL_PROMETHEUS_TOKEN_FILE
+    PLIMSOLL_PROMETHEUS_SECRET    folder of token and ca.crt, where it asks for one or shows a certificate of its own
+    PLIMSOLL_QUERY_FIGURE     a query for each figure: PLIMSOLL_QUERY_GPU_UTILIZATION; that one has a default
     PLIMSOLL_METRICS_PORT, PLIMSOLL_CONTROL_PORT, PLIMSOLL_METRICS_API_PORT, PLIMSOLL_SCALER_PORT    0: not served
     PLIMSOLL_LOG_LEVEL        info
 
@@ -16,7 +16,6 @@ can't be used, 3 where there is no cluster, no certificate, or a port was taken.
 """
 
 import asyncio
-import json
 import signal
 import socket
 import uuid
@@ -30,8 +29,12 @@ from plimsoll.backends.kubernetes.names import (
     CERTIFICATES_VARIABLE,
     CONTROL_PORT,
     CONTROLLER,
+    GPU_QUERY,
     METRICS_API_PORT,
     METRICS_PORT,
+    PROMETHEUS_SECRET_VARIABLE,
+    PROMETHEUS_VARIABLE,
+    QUERY_VARIABLE,
     SCALER_PORT,
     SIGNALS,
     SYSTEM_NAMESPACE,
@@ -55,7 +58,7 @@ class ControllerSettings:
     api_port: int = METRICS_API_PORT
     scaler_port: int = SCALER_PORT
     prometheus: str = ""
-    prometheus_token: str = ""
+    prometheus_secret: str = ""
     queries: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -77,9 +80,9 @@ def controller_settings(environment: Mapping[str, str]) -> ControllerSettings:
         control_port=_port(environment, "PLIMSOLL_CONTROL_PORT", CONTROL_PORT),
         api_port=_port(environment, "PLIMSOLL_METRICS_API_PORT", METRICS_API_PORT),
         scaler_port=_port(environment, "PLIMSOLL_SCALER_PORT", SCALER_PORT),
-        prometheus=environment.get("PLIMSOLL_PROMETHEUS", ""),
-        prometheus_token=environment.get("PLIMSOLL_PROMETHEUS_TOKEN_FILE", ""),
-        queries=_queries(environment.get("PLIMSOLL_QUERIES", "")),
+        prometheus=environment.get(PROMETHEUS_VARIABLE, ""),
+        prometheus_secret=environment.get(PROMETHEUS_SECRET_VARIABLE, ""),
+        queries=_queries(environment),
     )
 
 
@@ -111,19 +114,18 @@ def _port(environment: Mapping[str, str], name: str, usual: int) -> int:
     return int(text)
 
 
-def _queries(text: str) -> Mapping[str, str]:
-    if not text:
-        return {}
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise UserError(f'PLIMSOLL_QUERIES is no JSON: {error}; expected {{"gpu_utilization": "avg by …"}}') from None
-    if not isinstance(found, dict) or not all(isinstance(query, str) for query in found.values()):
-        raise UserError('PLIMSOLL_QUERIES: expected figures by name: {"gpu_utilization": "avg by …"}')
+def _queries(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """By figure; an empty one is not asked. Raises UserError for a figure that there is none of."""
+    found = {"gpu_utilization": GPU_QUERY} | {
+        name.removeprefix(QUERY_VARIABLE).lower(): query
+        for name, query in environment.items()
+        if name.startswith(QUERY_VARIABLE)
+    }
     unknown = sorted(found.keys() - set(SIGNALS))
     if unknown:
-        raise UserError(f"PLIMSOLL_QUERIES: {unknown[0]} is no figure; there are {', '.join(SIGNALS)}")
-    return found
+        variable = f"{QUERY_VARIABLE}{unknown[0].upper()}"
+        raise UserError(f"{variable}: {unknown[0]} is no figure; there are {', '.join(SIGNALS)}")
+    return {figure: query for figure, query in found.items() if query}
 
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ From the environment (`backends.kubernetes.names` has the variables): POD_NAME, 
     PLIMSOLL_TOKEN_FILE      our own token for them
     PLIMSOLL_CONTROL         their address, where it is not the Service's
     PLIMSOLL_TLS             folder of tls.crt and tls.key: HTTPS on 8443 from the moment they are there
-    PLIMSOLL_CLIENT_CA       who may sign tenants' certificates: a client may show one
+    PLIMSOLL_CLIENT_CA       who may sign tenants' certificates: a client may show one once the file is there
     PLIMSOLL_REPLICA_TLS     folder of tls.crt, tls.key and ca.crt for replicas that speak TLS
     PLIMSOLL_AUDIT           folder for the audit log
     PLIMSOLL_DRAIN_LINGER    seconds between not being ready and closing (5)
-    PLIMSOLL_DRAIN           seconds that requests under way have then (60)
+    PLIMSOLL_GRACE           the pod's grace period, such as 75s, and PLIMSOLL_PRE_STOP, what is over at SIGTERM: what
+                             is left but 5 s is for requests under way
+    PLIMSOLL_DRAIN           seconds that those have, instead (60)
 
 Exit status: 0 after SIGTERM and draining, 2 for an environment that can't be used, 3 where a port was taken.
 """
@@ -33,7 +35,9 @@ from plimsoll.backends.kubernetes.names import (
     CONTROL_PORT,
     CONTROL_VARIABLE,
     CONTROLLER,
+    GRACE_VARIABLE,
     METRICS_PORT,
+    PRE_STOP_VARIABLE,
     REPLICA_TLS_VARIABLE,
     SERVING_PORT,
     SERVING_TLS_PORT,
@@ -43,8 +47,11 @@ from plimsoll.backends.kubernetes.names import (
     TOKEN_VARIABLE,
 )
 from plimsoll.core.errors import UserError
+from plimsoll.core.units import parse_duration
 from plimsoll.gateway import Gateway, GatewaySettings
 from plimsoll.wire.http1 import ClientTlsSettings, TlsSettings
+
+_SPARE_S = 5.0  # to end in, beyond the last request
 
 
 def main() -> None:
@@ -56,14 +63,15 @@ def gateway_settings(environment: Mapping[str, str]) -> GatewaySettings:
     tls_dir, replica_dir = environment.get(TLS_VARIABLE, ""), environment.get(REPLICA_TLS_VARIABLE, "")
     namespace = environment.get("POD_NAMESPACE") or SYSTEM_NAMESPACE
     audit = environment.get(AUDIT_VARIABLE, "")
+    linger_s = _seconds(environment, "PLIMSOLL_DRAIN_LINGER", 5.0)
     return GatewaySettings(
         name=_name(environment),
         listen=(pod_address(environment, SERVING_PORT),),
         control=environment.get(CONTROL_VARIABLE) or f"tls:{CONTROLLER}.{namespace}.svc:{CONTROL_PORT}",
         metrics=pod_address(environment, METRICS_PORT),
         metrics_on_door=False,
-        drain_linger_s=_seconds(environment, "PLIMSOLL_DRAIN_LINGER", 5.0),
-        drain_s=_seconds(environment, "PLIMSOLL_DRAIN", 60.0),
+        drain_linger_s=linger_s,
+        drain_s=_seconds(environment, "PLIMSOLL_DRAIN", _drain_s(environment, linger_s)),
         audit=os.path.join(audit, f"{_name(environment)}.jsonl") if audit else None,
         control_ca=os.path.join(environment.get(CERTIFICATES_VARIABLE) or CERTIFICATES_DIR, "ca.crt"),
         control_token=environment.get(TOKEN_VARIABLE) or TOKEN_FILE,
@@ -77,12 +85,28 @@ def gateway_settings(environment: Mapping[str, str]) -> GatewaySettings:
 def _door_tls(folder: str, client_ca: str) -> TlsSettings:
     """The Secret's own ca.crt says who signed the door's certificate, never who may sign a client's."""
     cert, key = os.path.join(folder, "tls.crt"), os.path.join(folder, "tls.key")
-    return TlsSettings(cert, key, client_ca or None, require_client_cert=False)
+    return TlsSettings(cert, key, client_ca or None, require_client_cert=False, client_ca_may_come=True)
 
 
 def replica_tls(folder: str) -> ClientTlsSettings:
     authority, cert, key = (os.path.join(folder, name) for name in ("ca.crt", "tls.crt", "tls.key"))
     return ClientTlsSettings(authority, cert, key)
+
+
+def _drain_s(environment: Mapping[str, str], linger_s: float) -> float:
+    """So long that the kubelet's patience outlasts it. Raises UserError."""
+    grace_s = _duration(environment, GRACE_VARIABLE)
+    if not grace_s:
+        return 60.0
+    return max(1.0, grace_s - _duration(environment, PRE_STOP_VARIABLE) - linger_s - _SPARE_S)
+
+
+def _duration(environment: Mapping[str, str], name: str) -> float:
+    text = environment.get(name) or "0s"
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UserError(f"{name}={text}: {error}") from None
 
 
 def _name(environment: Mapping[str, str]) -> str:

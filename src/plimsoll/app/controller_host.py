@@ -34,7 +34,7 @@ from plimsoll.backends.kubernetes.signals.access import (
 from plimsoll.backends.kubernetes.signals.api import MetricsApi
 from plimsoll.backends.kubernetes.signals.book import SignalBook
 from plimsoll.backends.kubernetes.signals.peer import PeerProtocol
-from plimsoll.backends.kubernetes.signals.prometheus import GPU_QUERY, Prometheus, Queried
+from plimsoll.backends.kubernetes.signals.prometheus import Prometheus, Queried
 from plimsoll.backends.kubernetes.signals.rounding import TOLERANCE
 from plimsoll.backends.kubernetes.tokens import GatewayTokens
 from plimsoll.backends.kubernetes.wanted import (
@@ -317,9 +317,8 @@ class ControllerHost:
         settings = self._settings
         if not settings.prometheus:
             return None
-        queries = settings.queries or {"gpu_utilization": GPU_QUERY}
-        source = Prometheus(settings.prometheus, token_file=settings.prometheus_token)
-        return Queried(source, queries, self._service_of_pod)
+        source = Prometheus(settings.prometheus, folder=settings.prometheus_secret)
+        return Queried(source, settings.queries, self._service_of_pod)
 
     def _service_of_pod(self, namespace: str, pod: str) -> str | None:
         labels = self.backend.labels_of(namespace, pod)

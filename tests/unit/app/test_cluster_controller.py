@@ -273,9 +273,7 @@ def test_an_api_server_that_restarts_changes_nothing(stage):
     ("environment", "said"),
     [
         ({"PLIMSOLL_CONTROL_PORT": "many"}, "PLIMSOLL_CONTROL_PORT is 'many'; expected a port, or 0 for none"),
-        ({"PLIMSOLL_QUERIES": "{"}, "PLIMSOLL_QUERIES is no JSON"),
-        ({"PLIMSOLL_QUERIES": '{"cpu": "up"}'}, "cpu is no figure; there are requests_per_second"),
-        ({"PLIMSOLL_QUERIES": '["up"]'}, "expected figures by name"),
+        ({"PLIMSOLL_QUERY_CPU": "up"}, "PLIMSOLL_QUERY_CPU: cpu is no figure; there are requests_per_second"),
     ],
 )
 def test_an_environment_that_can_not_be_used_names_its_variable(environment, said):

@@ -68,6 +68,13 @@ TOKEN_VARIABLE = "PLIMSOLL_TOKEN_FILE"  # the gateway's projected token, audienc
 TLS_VARIABLE = "PLIMSOLL_TLS"  # the gateway's: a folder with tls.crt and tls.key, empty where the door is plain
 CONTROL_VARIABLE = "PLIMSOLL_CONTROL"  # the gateway's: `tls:HOST:PORT` of controllers, where that isn't CONTROLLER's
 CLIENT_CA_VARIABLE = "PLIMSOLL_CLIENT_CA"  # the gateway's: a file that says who may sign tenants' certificates
+PROMETHEUS_VARIABLE = "PLIMSOLL_PROMETHEUS"  # the controller's: http://HOST:PORT
+PROMETHEUS_SECRET_VARIABLE = (
+    "PLIMSOLL_PROMETHEUS_SECRET"  # the controller's: a folder with token and ca.crt, or nothing
+)
+QUERY_VARIABLE = "PLIMSOLL_QUERY_"  # the controller's: the beginning; then one of SIGNALS in capitals
+GRACE_VARIABLE = "PLIMSOLL_GRACE"  # the gateway's: its pod's grace period, such as 75s
+PRE_STOP_VARIABLE = "PLIMSOLL_PRE_STOP"  # the gateway's: how much of that has passed before SIGTERM
 AUDIT_VARIABLE = "PLIMSOLL_AUDIT"  # the gateway's: a folder for its audit log
 # Of gateways and replicas, with replicaTls: a folder with tls.crt and tls.key to show, ca.crt to verify the other by. A
 # gateway's certificate names GATEWAY_NAME, a replica's its Service: NAME.NAMESPACE.svc.
@@ -78,9 +85,13 @@ REPLICA_TLS_DIR = "/var/run/plimsoll/replica-tls"
 CERTIFICATES_DIR = "/var/run/plimsoll/certificates"
 TOKEN_FILE = "/var/run/plimsoll/token/token"
 TLS_DIR = "/var/run/plimsoll/tls"
+CLIENT_CA_FILE = "/var/run/plimsoll/client-ca/ca.crt"
+PROMETHEUS_DIR = "/var/run/plimsoll/prometheus"
 
 # --- metrics for autoscalers ------------------------------------------------------------------------------------------
 DESIRED_METRIC = "plimsoll_desired_replicas"  # external; label `service` (a ModelService's name)
+# NVIDIA's DCGM exporter, per pod.
+GPU_QUERY = 'avg by (namespace, pod) (DCGM_FI_DEV_GPU_UTIL{pod!=""}) / 100'
 SIGNALS = ("requests_per_second", "queue_length", "concurrency", "predicted_p99_seconds", "gpu_utilization")
 
 

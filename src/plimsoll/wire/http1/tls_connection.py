@@ -79,7 +79,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._fail(error)
             return
         self._send()
-        if self._tls.demands and self._context is not self._tls.current:
+        if self._context.verify_mode is not ssl.CERT_NONE and self._context is not self._tls.current:
             # The client's CA may have been taken away while it shook hands.
             self.state = FAILED
             self.transport.abort()

@@ -9,22 +9,31 @@ from plimsoll.backends.kubernetes.names import (
     CERTIFICATES,
     CERTIFICATES_DIR,
     CERTIFICATES_VARIABLE,
+    CLIENT_CA_FILE,
+    CLIENT_CA_VARIABLE,
     CONTROL_PORT,
     CONTROLLER,
     CONTROLLER_API,
     CONTROLLER_COMMAND,
     GATEWAY,
     GATEWAY_COMMAND,
+    GRACE_VARIABLE,
     IMAGE_VARIABLE,
     METRICS_API_PORT,
     METRICS_PORT,
     OPERATOR,
     OPERATOR_COMMAND,
+    PRE_STOP_VARIABLE,
+    PROMETHEUS_DIR,
+    PROMETHEUS_SECRET_VARIABLE,
+    PROMETHEUS_VARIABLE,
+    QUERY_VARIABLE,
     REPLICA_TLS_DIR,
     REPLICA_TLS_VARIABLE,
     SCALER_PORT,
     SERVING_PORT,
     SERVING_TLS_PORT,
+    SIGNALS,
     TLS_DIR,
     TLS_VARIABLE,
     TOKEN_FILE,
@@ -58,14 +67,35 @@ def controller(values: Values) -> list[Obj]:
         "controller",
         CONTROLLER_COMMAND,
         values.controller.resources,
-        env=[_CERTIFICATES_ENV],
+        env=[_CERTIFICATES_ENV, *_queries(values)],
         ports=ports(control=CONTROL_PORT, metrics_api=METRICS_API_PORT, scaler=SCALER_PORT),
-        mounts=[_CERTIFICATES],
+        mounts=[_CERTIFICATES, {"name": "prometheus", "mountPath": PROMETHEUS_DIR, "readOnly": True}],
     )
     # Not optional: without certificates there is nothing it could serve, and the operator makes them in seconds.
-    volumes: list[Obj] = [{"name": "certificates", "secret": {"secretName": CERTIFICATES, "defaultMode": 0o440}}]
+    volumes: list[Obj] = [
+        {"name": "certificates", "secret": {"secretName": CERTIFICATES, "defaultMode": 0o440}},
+        {"name": "prometheus", "secret": _if_there(values.prometheus.secret_name)},
+    ]
     template = pod(values, "controller", CONTROLLER, values.controller, main, grace_s=_DRAIN_S, volumes=volumes)
     return [deployment(values, "controller", CONTROLLER, template, replicas=values.controller.replicas)]
+
+
+def _queries(values: Values) -> list[Obj]:
+    """A Prometheus and what it is asked, as the controller reads it: a variable for each figure."""
+    asked = [
+        {"name": f"{QUERY_VARIABLE}{signal.upper()}", "value": getattr(values.prometheus.queries, signal)}
+        for signal in SIGNALS
+    ]
+    return [
+        {"name": PROMETHEUS_VARIABLE, "value": values.prometheus.url},
+        {"name": PROMETHEUS_SECRET_VARIABLE, "value": PROMETHEUS_DIR},
+        *asked,
+    ]
+
+
+def _if_there(secret: str) -> Obj:
+    """A Secret that may come later, or never."""
+    return {"secretName": secret, "optional": True, "defaultMode": 0o440}
 
 
 def scaled_gateway(values: Values) -> list[Obj]:
@@ -110,6 +140,9 @@ def _gateway_pod(values: Values) -> Obj:
             {"name": TOKEN_VARIABLE, "value": TOKEN_FILE},
             {"name": TLS_VARIABLE, "value": TLS_DIR},
             {"name": REPLICA_TLS_VARIABLE, "value": REPLICA_TLS_DIR},
+            {"name": CLIENT_CA_VARIABLE, "value": CLIENT_CA_FILE},
+            {"name": GRACE_VARIABLE, "value": f"{values.gateway.grace_seconds}s"},
+            {"name": PRE_STOP_VARIABLE, "value": f"{values.gateway.pre_stop_seconds}s"},
         ],
         ports=ports(http=SERVING_PORT, https=SERVING_TLS_PORT),
         mounts=[
@@ -117,6 +150,7 @@ def _gateway_pod(values: Values) -> Obj:
             {"name": "token", "mountPath": TOKEN_FILE.rpartition("/")[0], "readOnly": True},
             {"name": "tls", "mountPath": TLS_DIR, "readOnly": True},
             {"name": "replica-tls", "mountPath": REPLICA_TLS_DIR, "readOnly": True},
+            {"name": "client-ca", "mountPath": CLIENT_CA_FILE.rpartition("/")[0], "readOnly": True},
         ],
         # Load balancers and kube-proxies hear of its end within seconds; until then it serves as before.
         lifecycle={"preStop": {"sleep": {"seconds": values.gateway.pre_stop_seconds}}},
@@ -125,15 +159,10 @@ def _gateway_pod(values: Values) -> Obj:
     volumes: list[Obj] = [
         {"name": "certificates", "configMap": {"name": CA_CONFIG, "defaultMode": 0o444}},
         {"name": "token", "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o440}},
-        {
-            "name": "tls",
-            "secret": {"secretName": values.gateway.tls_secret_name, "optional": True, "defaultMode": 0o440},
-        },
+        {"name": "tls", "secret": _if_there(values.gateway.tls_secret_name)},
+        {"name": "client-ca", "secret": _if_there(values.gateway.client_ca_secret_name)},
         # Made where the Platform says replicaTls: Required; read when it comes.
-        {
-            "name": "replica-tls",
-            "secret": {"secretName": serving_certificate(GATEWAY), "optional": True, "defaultMode": 0o440},
-        },
+        {"name": "replica-tls", "secret": _if_there(serving_certificate(GATEWAY))},
     ]
     grace = values.gateway.grace_seconds
     return pod(values, "gateway", GATEWAY, values.gateway, main, grace_s=grace, volumes=volumes)

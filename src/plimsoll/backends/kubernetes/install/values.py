@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from plimsoll import __version__
-from plimsoll.backends.kubernetes.names import SYSTEM_NAMESPACE
+from plimsoll.backends.kubernetes.names import GPU_QUERY, SYSTEM_NAMESPACE
 from plimsoll.core.errors import SpecErrors, UserError
 from plimsoll.spec.base import Part
 from plimsoll.spec.document import read_documents
@@ -94,6 +94,11 @@ class Gateway(Component):
         description="A kubernetes.io/tls Secret in the system namespace for the port 8443; while there is none, that "
         "port is closed.",
     )
+    client_ca_secret_name: DnsLabel = Field(
+        default="plimsoll-client-ca",
+        description="A Secret in the system namespace whose ca.crt says who may sign tenants' certificates; while "
+        "there is none, nobody is asked for one.",
+    )
     pre_stop_seconds: int = Field(
         default=5, ge=0, le=120, description="How long it serves on while load balancers forget it."
     )
@@ -102,7 +107,7 @@ class Gateway(Component):
         ge=10,
         le=3600,
         validate_default=True,
-        description="When it is ended by force: more than the longest timeout and preStopSeconds together.",
+        description="When it is ended by force: 15 s more than the longest timeout and preStopSeconds together.",
     )
 
     @field_validator("grace_seconds")
@@ -122,6 +127,35 @@ class MetricsApis(Part):
         default=False, description="external.metrics.k8s.io: plimsoll_desired_replicas, for writer: HPA."
     )
     custom: bool = Field(default=False, description="custom.metrics.k8s.io: requests_per_second of pods, for HPAs.")
+
+
+class Queries(Part):
+    """PromQL, a figure each. A sample belongs to a service by its labels `namespace` and `service`, or by `pod`."""
+
+    requests_per_second: str = Field(default="", max_length=4096, description="For requests_per_second.")
+    queue_length: str = Field(default="", max_length=4096, description="For queue_length.")
+    concurrency: str = Field(default="", max_length=4096, description="For concurrency.")
+    predicted_p99_seconds: str = Field(default="", max_length=4096, description="For predicted_p99_seconds.")
+    gpu_utilization: str = Field(
+        default=GPU_QUERY, max_length=4096, description="For gpu_utilization, a share of one: NVIDIA's DCGM exporter."
+    )
+
+
+class Prometheus(Part):
+    """Figures that gateways and replicas can't measure, where there is a Prometheus."""
+
+    url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s]+)?$",
+        max_length=2048,
+        description="http://HOST:PORT. Empty: none is asked.",
+    )
+    secret_name: DnsLabel = Field(
+        default="plimsoll-prometheus",
+        description="A Secret in the system namespace: token is shown as a bearer token, ca.crt says who signs its "
+        "certificate. It need not be there.",
+    )
+    queries: Queries = Field(default_factory=Queries, description="What is asked each 15 s. Empty: not asked.")
 
 
 class Webhook(Part):
@@ -219,6 +253,9 @@ class Values(Part):
     gateway: Gateway = Field(default_factory=Gateway, description="The front door.")
     webhook: Webhook = Field(default_factory=Webhook, description="Checks services when they are applied.")
     metrics_apis: MetricsApis = Field(default_factory=MetricsApis, description="Metrics for other autoscalers.")
+    prometheus: Prometheus = Field(
+        default_factory=Prometheus, description="Figures from queries, beside those of gateways and replicas."
+    )
     secrets: Secrets = Field(
         default_factory=Secrets, description="Where the controller may read Secrets, and the operator write them."
     )

@@ -5,6 +5,7 @@ Every signal comes from gateways and replicas without it; a query adds to them; 
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,6 @@ from plimsoll.core.errors import HostError
 
 LOG = logging.getLogger(__name__)
 
-# NVIDIA's DCGM exporter, per pod; the HTTP API is https://prometheus.io/docs/prometheus/latest/querying/api/
-GPU_QUERY = 'avg by (namespace, pod) (DCGM_FI_DEV_GPU_UTIL{pod!=""}) / 100'
 _TIMEOUT_S = 5.0
 
 
@@ -36,20 +35,23 @@ class QuerySource(Protocol):
 
 
 class Prometheus:
-    """`url`: before /api/v1/query. `token_file`: of a bearer token, read at each query."""
+    """By its HTTP API (https://prometheus.io/docs/prometheus/latest/querying/api/). `url`: before /api/v1/query.
+    `folder`: a mounted Secret with `token`, read at each query, and `ca.crt`, read once; either may be missing. Raises
+    HostError for a ca.crt that is none."""
 
-    def __init__(
-        self, url: str, *, token_file: str = "", ca_file: str = "", transport: httpx2.AsyncBaseTransport | None = None
-    ) -> None:
-        self._url, self._token_file = f"{url.rstrip('/')}/api/v1/query", token_file
-        self._http = httpx2.AsyncClient(timeout=_TIMEOUT_S, verify=ca_file or True, transport=transport)
+    def __init__(self, url: str, *, folder: str = "", transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self._url, self._token = f"{url.rstrip('/')}/api/v1/query", Path(folder, "token") if folder else None
+        authority = Path(folder, "ca.crt")
+        try:
+            verify = ssl.create_default_context(cafile=authority) if folder and authority.exists() else True
+        except (ssl.SSLError, OSError) as error:
+            raise HostError(f"{authority} can't be used: {error}; it must hold PEM certificates") from error
+        self._http = httpx2.AsyncClient(timeout=_TIMEOUT_S, verify=verify, transport=transport)
 
     async def query(self, expression: str) -> Sequence[Sample]:
-        headers = {}
         try:
-            if self._token_file:
-                token = await asyncio.to_thread(Path(self._token_file).read_text)
-                headers["Authorization"] = f"Bearer {token.strip()}"
+            token = await asyncio.to_thread(self._read_token)
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
             answer = await self._http.get(self._url, params={"query": expression}, headers=headers)
             found = answer.json()
         except (httpx2.HTTPError, OSError, ValueError) as error:
@@ -63,6 +65,12 @@ class Prometheus:
 
     async def close(self) -> None:
         await self._http.aclose()
+
+    def _read_token(self) -> str:
+        try:
+            return "" if self._token is None else self._token.read_text().strip()
+        except FileNotFoundError:  # who needs none has none; who needs one is refused, with Prometheus' own words
+            return ""
 
 
 @dataclass(slots=True)

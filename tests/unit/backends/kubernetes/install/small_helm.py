@@ -31,8 +31,9 @@ def _filled(text, values, one):
         place, pipe, function = match[1].partition(" | ")
         assert not pipe or function == "toJson", match[0]
         value = _at(place, values, one)
-        assert pipe or isinstance(value, str), f"{match[0]} prints {value!r}"
-        return json.dumps(value) if pipe else value
+        # Go reads numbers as floats, and prints whole ones below 10^21 as we do
+        assert pipe or type(value) in (str, int), f"{match[0]} prints {value!r}"
+        return json.dumps(value) if pipe else str(value)
 
     return _ACTION.sub(action, text)
 
@@ -42,6 +43,6 @@ def _at(place, values, one):
     root = next(root for root in ("$.Values", ".Values", "$one") if place == root or place.startswith(f"{root}."))
     found = roots[root]
     for key in place[len(root) :].split(".")[1:]:
-        assert re.fullmatch("[A-Za-z]+", key), place
+        assert re.fullmatch("[A-Za-z][A-Za-z0-9]*", key), place
         found = found[key]
     return found

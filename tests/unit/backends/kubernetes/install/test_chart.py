@@ -48,6 +48,7 @@ def as_json(values):
         "gateway: {autoscaling: {enabled: false}, replicas: 5}\ncreateNamespace: false\nnamespace: models",
         "image: {repository: registry.example.com/team/plimsoll, tag: '7', pullSecrets: [{name: registry}]}",
         "networkPolicies: {enabled: false}\nwebhook: {enabled: false}",
+        "prometheus: {url: 'http://p:9090', queries: {concurrency: 'a{b=\"c\"} > 0', gpuUtilization: ''}}",
     ],
 )
 def test_the_templates_give_what_install_prints(text):

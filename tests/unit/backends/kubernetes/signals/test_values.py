@@ -249,7 +249,7 @@ def test_figures_of_services_from_queries(tmp_path):
         )
 
     async def main():
-        source = prometheus(handler, token_file=str(token))
+        source = prometheus(handler, folder=str(tmp_path))
         pods = {"mood-1-x": "mood", "mood-1-y": "mood"}
         queried = Queried(source, {"gpu_utilization": "gpus", "x": "broken"}, lambda space, pod: pods.get(pod))
         await queried.look()
@@ -257,6 +257,9 @@ def test_figures_of_services_from_queries(tmp_path):
         assert queried.of("shop", "calm") == {}
         assert "parse error" in queried.problem
         assert asked[0] == ("/api/v1/query", "gpus", "Bearer secret")
+        token.unlink()  # a Secret that isn't there, or no more
+        await queried.look()
+        assert asked[-1][2] is None
         await source.close()
 
     asyncio.run(main())
@@ -271,3 +274,9 @@ def test_a_prometheus_that_is_away_is_an_error_with_its_place():
             await prometheus(handler).query("up")
 
     asyncio.run(main())
+
+
+def test_an_authority_that_is_none_is_told(tmp_path):
+    (tmp_path / "ca.crt").write_text("no certificate")
+    with pytest.raises(HostError, match=r"ca\.crt can't be used: .*; it must hold PEM certificates"):
+        Prometheus("https://prometheus:9090", folder=str(tmp_path))

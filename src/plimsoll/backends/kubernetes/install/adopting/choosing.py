@@ -46,7 +46,11 @@ def choose(objects: Sequence[Obj], wanted: Iterable[str] = ()) -> Found:
     asked = [name for kind, name in named if kind == "HorizontalPodAutoscaler"]
     mine = [obj for obj in hpas if _name(obj) in asked] if asked else [obj for obj in hpas if scales(obj, workload)]
     if len(mine) > 1:
-        raise UserError(f"{len(mine)} autoscalers scale {_name(workload)}; name one: hpa/{_name(mine[0])}")
+        names = list(dict.fromkeys(map(_name, mine)))
+        which = (
+            f"name one: hpa/{names[0]}" if len(names) > 1 else f"all are called {names[0]}: give the file of one alone"
+        )
+        raise UserError(f"{len(mine)} autoscalers scale {_name(workload)}; {which}")
     for obj in mine:
         if not scales(obj, workload):
             raise UserError(f"hpa/{_name(obj)} scales {_target(obj)}, not {workload['kind']}/{_name(workload)}")

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plimsoll.backends.kubernetes.artifacts.configmap import MODEL_OF_LABEL
+from plimsoll.backends.kubernetes.artifacts.references import MODEL_OF_LABEL
 from plimsoll.backends.kubernetes.conditions import Reason
 from plimsoll.backends.kubernetes.install import telling
 from plimsoll.backends.kubernetes.install.reach import NotServed, Reach
@@ -353,7 +353,9 @@ async def await_gone(reach: Reach, service: Obj, timeout_s: float) -> bool:
     for packed_model in await reach.list(
         "v1", "ConfigMap", meta["namespace"], labels=f"{MODEL_OF_LABEL}={meta['name']}"
     ):
-        await reach.delete(packed_model)  # `apply` made them, and nobody mounts them any more
+        owners = packed_model["metadata"].get("ownerReferences") or []
+        if all(one["uid"] == meta["uid"] for one in owners):  # those of others go with the last of them
+            await reach.delete(packed_model)
     return True
 
 

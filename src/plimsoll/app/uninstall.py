@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from plimsoll.app.install import installed_objects
+from plimsoll.backends.kubernetes.artifacts.references import MODEL_OF_LABEL
 from plimsoll.backends.kubernetes.install import leaving
 from plimsoll.backends.kubernetes.install.upgrading import named
 from plimsoll.backends.kubernetes.names import API_VERSION, COMPONENT_LABEL, NAMESPACE_LABEL, SERVICE_LABEL
@@ -97,6 +98,10 @@ async def _free(reach: "Reach", services: Sequence[Obj], told: Told) -> None:
             owner = next((one for one in services if leaving.belongs(obj, one)), None)
             if owner is not None:
                 await _keep(reach, obj, owner, told)
+    for obj in await reach.list("v1", "ConfigMap", labels=MODEL_OF_LABEL):  # the models themselves
+        patch = leaving.freed(obj)
+        if patch is not None:
+            await reach.patch(obj, patch)
     for one in services:
         patch = leaving.unfinished(one)
         if patch is not None:

@@ -87,7 +87,7 @@ def set_condition(conditions, kind, status, reason, message):
     same = old is not None and old["status"] == status
     new = {"type": kind, "status": status, "reason": reason, "message": message}
     new["lastTransitionTime"] = old["lastTransitionTime"] if same else now
-    unchanged = same and old["reason"] == reason and old["message"] == message
+    unchanged = same and old.get("reason", "") == reason and old.get("message", "") == message
     new["lastUpdateTime"] = old.get("lastUpdateTime", now) if unchanged else now
     return [*(one for one in conditions if one["type"] != kind), new]
 

@@ -381,6 +381,10 @@ def test_services_go_on_when_plimsoll_leaves(cluster, folder):
         {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta | {"name": "mood"},
          "spec": {"podSelector": {}}},
     )  # fmt: skip
+    (model,) = [one for one in cluster.objects("ConfigMap", "default") if "-model-" in one["metadata"]["name"]]
+    owner = {key: meta["ownerReferences"][0][key] for key in ("apiVersion", "kind", "name", "uid")}
+    cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+        "name": model["metadata"]["name"], "namespace": "default", "ownerReferences": [owner]}})  # fmt: skip
     said = []
     notes = ask(lambda reach: uninstall.uninstall(reach, keep_services=True, told=told(said), wait_s=5.0))
     assert cluster.get("CustomResourceDefinition", "modelservices.plimsoll.dev") is None
@@ -396,6 +400,8 @@ def test_services_go_on_when_plimsoll_leaves(cluster, folder):
     while cluster.get("Deployment", "mood-old", "default") is not None:  # what served before goes with its owner
         assert time.monotonic() < until
         time.sleep(0.02)
+    model = cluster.get("ConfigMap", model["metadata"]["name"], "default")
+    assert "ownerReferences" not in model["metadata"], "what serves on is made of it"
     cluster.apply(*install.crd_objects())
 
 

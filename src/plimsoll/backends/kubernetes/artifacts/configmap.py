@@ -13,11 +13,10 @@ from pathlib import Path
 
 from plimsoll.backends.kubernetes.artifacts.archive import tar_bytes
 from plimsoll.backends.kubernetes.artifacts.listing import LISTING_FILE, Listing
-from plimsoll.backends.kubernetes.artifacts.references import ARCHIVE_KEY
-from plimsoll.backends.kubernetes.names import COMPONENT_LABEL, GROUP
+from plimsoll.backends.kubernetes.artifacts.references import ARCHIVE_KEY, MODEL_OF_LABEL
+from plimsoll.backends.kubernetes.names import COMPONENT_LABEL
 from plimsoll.backends.kubernetes.objects import Obj, digest_of
 
-MODEL_OF_LABEL = f"{GROUP}/model-of"  # on the ConfigMap: the service's name
 CONFIGMAP_MAX_BYTES = 700 * 1024  # base64 makes it 956 KiB; the API server takes 1 MiB of values in 1.5 MiB of request
 CLIENT_APPLY_MAX_BYTES = 250_000  # of the object's JSON; 262,144 with room for what kubectl adds
 _KEY = re.compile(r"[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,252}\Z")

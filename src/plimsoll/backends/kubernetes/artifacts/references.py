@@ -14,6 +14,7 @@ import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from plimsoll.backends.kubernetes.names import GROUP
 from plimsoll.core.errors import UserError
 
 SCHEMES = ("configmap", "file", "pvc", "http", "https", "oci", "s3", "gs", "hf")
@@ -22,6 +23,7 @@ PVC_MOUNT = "/plimsoll/pvc"  # in the fetch step or the replica, read-only
 CREDENTIALS_MOUNT = "/plimsoll/credentials"  # in the fetch step: spec.model.secretRef's Secret
 CACHE_MOUNT = "/plimsoll/cache"  # in the fetch step and the model-cache DaemonSet: the node's folder
 ARCHIVE_KEY = "model.tar.gz"
+MODEL_OF_LABEL = f"{GROUP}/model-of"  # on a ConfigMap that `pack` made: the service's name
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 # The extra that brings the library, per scheme; those not named need none.

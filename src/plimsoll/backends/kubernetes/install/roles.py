@@ -48,7 +48,7 @@ OPERATOR_RULES = (
     Rule("plimsoll.dev", ("modelservices/finalizers",), ("update",), "owner references that block deletion"),
     Rule("plimsoll.dev", ("revisions",), APPLY, "what each revision was made of"),
     Rule("plimsoll.dev", ("revisions/status",), ("patch",), "how each revision does"),
-    Rule("", ("configmaps", "serviceaccounts", "services"), APPLY, "a service's own objects"),
+    Rule("", ("configmaps", "serviceaccounts", "services"), APPLY, "a service's own; owners of packed models"),
     Rule("", ("persistentvolumeclaims",), ("create", "get", "patch"), "the model cache of a namespace"),
     Rule("apps", ("deployments", "statefulsets"), APPLY, "a Deployment a revision"),
     Rule("apps", ("deployments/scale", "statefulsets/scale"), ("patch",), "rolling between revisions"),

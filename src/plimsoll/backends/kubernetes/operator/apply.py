@@ -167,13 +167,15 @@ class Applier:
         return str(answer["metadata"].get("resourceVersion") or "")
 
     async def exists(self, kind: Kind, namespace: str, name: str) -> bool:
+        return await self.found(kind, namespace, name) is not None
+
+    async def found(self, kind: Kind, namespace: str, name: str) -> Obj | None:
         try:
-            await self._tried(f"read {kind.kind} {name}", lambda: self._api.get(kind.path(namespace, name)))
+            return await self._tried(f"read {kind.kind} {name}", lambda: self._api.get(kind.path(namespace, name)))
         except Refused as refused:
             if refused.error.code == 404:
-                return False
+                return None
             raise
-        return True
 
     async def delete(self, kind: Kind, namespace: str, name: str) -> None:
         """Its pods in the background; gone already is as good."""

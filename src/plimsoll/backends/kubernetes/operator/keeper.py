@@ -20,6 +20,7 @@ from plimsoll.backends.kubernetes.operator import kinds
 from plimsoll.backends.kubernetes.operator.apply import Applier, Memory, Refused, newer
 from plimsoll.backends.kubernetes.operator.cache import Cache
 from plimsoll.backends.kubernetes.operator.judging import Look, refusal
+from plimsoll.backends.kubernetes.operator.models import adopt
 from plimsoll.backends.kubernetes.operator.revisions import revision_object, revision_status
 from plimsoll.backends.kubernetes.operator.rolling import Create, Delete, Phase, Roll, RollSettings, Scale, roll
 from plimsoll.backends.kubernetes.operator.seen import Owned, Seen, ServiceKey, ServiceObject, service_of
@@ -64,6 +65,7 @@ class Kept:
     memory: Memory = field(default_factory=Memory)
     written: dict[str, tuple[str, float]] = field(default_factory=dict)  # a workload's version after our write, when
     refused: Problem | None = None
+    adopted: str = ""  # the ConfigMap of its model, once there is nothing to do about it
     told: str = ""
     revision_status: dict[str, tuple[str, int, int]] = field(default_factory=dict)
 
@@ -177,6 +179,9 @@ class Keeper:
                 kept.rendered = None
                 await self._apply(kept, seen, once, rolled, create, now)
                 kept.rendered = state
+            packed = once.wish.configmap
+            if packed not in ("", kept.adopted) and await adopt(self.applier, seen.service, packed):
+                kept.adopted = packed
             for act in rolled.acts:
                 if not isinstance(act, Create) and self._may_act():
                     await self._carry_out(kept, seen, act, now)

@@ -5,6 +5,7 @@ or what is wrong with it. Pure; a few milliseconds a service, so its result is k
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from plimsoll.backends.kubernetes.artifacts.references import parse_uri
 from plimsoll.backends.kubernetes.conditions import Reason
 from plimsoll.backends.kubernetes.names import GATEWAY
 from plimsoll.backends.kubernetes.objects import Obj
@@ -42,6 +43,7 @@ class Wish:
     error_rate: float | None = None
     budget: str = ""
     resolved: Obj = field(default_factory=dict)
+    configmap: str = ""  # that holds its model; "" for none
     note: str = ""  # what the cluster lacks for it, while it serves without
 
 
@@ -80,6 +82,7 @@ def understood(service: ServiceObject, platform: Platform | None, options: Clust
             error_rate=parsed.error_rate,
             budget=latency.p99 or latency.p95 or latency.p50 or written or "",
             resolved=resolved(parsed),
+            configmap=parse_uri(parsed.spec.model.uri).configmap if parsed.spec.model.uri else "",
             note=_lacks(parsed, options),
         ),
         parsed,
@@ -94,9 +97,11 @@ def _lacks(service: ModelService, options: ClusterOptions) -> str:
 
 
 def first_count(service: ModelService) -> int:
-    """An HPA never goes below 1, and sleeps while the count is 0."""
+    """Unless a person says 0, at least one, even of a service that may sleep: so whoever applies a model that doesn't
+    load hears of it at once, not with the first request. It goes when nobody asked for `scaleToZeroAfter`. (An HPA
+    would rest for ever at 0.)"""
     wanted = service.wanted_replicas
-    return max(1, wanted) if service.spec.scaling.policy == "HPA" and service.spec.replicas is None else wanted
+    return wanted if service.spec.replicas is not None else max(1, wanted)
 
 
 def resolved(service: ModelService) -> Obj:

@@ -29,7 +29,7 @@ from plimsoll.control.service_state import by_service
 from plimsoll.control.stream import SnapshotServer
 from plimsoll.control.timeline import Kind, Level, Timeline
 from plimsoll.core.snapshot import GatewayReport, ServiceView, Snapshot
-from plimsoll.ports.backend import Backend, DesiredReplicas, ObservedReplica, ReplicaTemplate
+from plimsoll.ports.backend import Backend, DesiredReplicas, ObservedReplica, ReplicaPhase, ReplicaTemplate
 from plimsoll.ports.clock import Clock
 from plimsoll.ports.signals import SignalSink
 from plimsoll.spec import ModelService, Platform, Tenant
@@ -183,10 +183,17 @@ class ClusterController:
         for name, state in self._services.items():
             state.seen = found.get(name, ())
             state.count = self._settings.counts(state.namespace, state.target) if state.target else None
+            if any(replica.phase is ReplicaPhase.READY for replica in state.of(state.target)):
+                state.proved = state.target
         self._rates.look(self._seen, now)
 
     def _scale(self, now: float) -> None:
-        self._scaling.turn(tuple(self._services.values()), self._edge.platform, now)
+        """Not of what isn't known to have a workload yet: what it asks for is where scaling begins. Taken for one
+        replica, a service that was made at none was woken for nothing."""
+        states = tuple(
+            state for state in self._services.values() if state.count is not None or state.scaled is not None
+        )
+        self._scaling.turn(states, self._edge.platform, now)
 
     def _publish(self, now: float) -> None:
         """To gateways, where anything differs. Each controller counts its own versions from the clock: a gateway that

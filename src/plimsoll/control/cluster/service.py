@@ -17,12 +17,14 @@ def service_id(namespace: str, name: str) -> str:
 @dataclass(slots=True)
 class ClusterService:
     """`control.scaling.Scalable`. `name`: NAMESPACE/NAME, as gateways report it. `target`: the workload whose count is
-    written, as the operator says; "" before it has said. `count`: what that workload asks for now; None: not known."""
+    written, as the operator says; "" before it has said. `count`: what that workload asks for now; None: not known.
+    `proved`: the last target of which a replica was seen ready."""
 
     name: str
     service: ModelService
     target: str = ""
     count: int | None = None
+    proved: str = ""
     seen: tuple[ObservedReplica, ...] = ()
     scaled: int | None = None
     spares: int = 0
@@ -53,10 +55,9 @@ class ClusterService:
 
     @property
     def found(self) -> int:
-        """What the workload asks for: a service that sleeps is not woken because a controller starts."""
-        if self.count is not None:
-            return self.count
-        return sum(replica.phase is not ReplicaPhase.DRAINING for replica in self.seen) or 1
+        """What the workload asks for: a service that sleeps is not woken because a controller starts. Asked for only
+        where that is known."""
+        return self.service.min_replicas if self.count is None else self.count
 
     @property
     def serving_id(self) -> str:

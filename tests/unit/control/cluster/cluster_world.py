@@ -15,7 +15,7 @@ from plimsoll.spec import ModelService, Platform, Tenant
 
 
 class Counting:
-    """A replica for each 100 requests a second; none after 10 s without any."""
+    """A replica for each 100 requests a second; none after 10 s without any, and who sleeps stays asleep."""
 
     name = "counting"
 
@@ -30,7 +30,8 @@ class Counting:
             self.busy_at = seen.now
         if not self.bounds.least and seen.now - self.busy_at >= 10:
             return Decision(0, "idle")
-        count = max(1, ceil(seen.arrived / seen.over_s / 100), self.bounds.least)
+        awake = bool(seen.wanted or seen.arrived or seen.waiting)
+        count = max(int(awake), ceil(seen.arrived / seen.over_s / 100), self.bounds.least)
         return Decision(min(count, self.bounds.most), f"{seen.arrived / seen.over_s:.0f}/s", spares=int(count > 5))
 
 

@@ -65,6 +65,8 @@ def test_nothing_is_written_before_the_operator_names_a_workload_and_then_only_t
         world.backend.counts["shop", "mood-1"] = 1
         world.service(target="mood-1")
         await world.second(mood=450)
+        assert world.backend.writes == [], "what it asks for is where scaling begins"
+        await world.second(mood=450)
         assert world.backend.writes == [("mood-1", 5)]
         world.backend.counts["shop", "mood-2"] = 5
         world.service(target="mood-2")
@@ -103,6 +105,62 @@ def test_to_zero_when_nobody_asks_and_back_at_the_first_held_request():
         assert world.controller._kick.is_set(), "a turn at once"
         await world.controller.tick()
         assert world.backend.writes == [("mood-1", 0), ("mood-1", 1)]
+
+    run(test)
+
+
+def test_a_service_that_is_made_at_none_stays_there_until_somebody_asks():
+    """It is heard of before the operator has named its workload, and that before the workload itself is seen."""
+
+    async def test(world):
+        world.service(target="", scaling={"minReplicas": 0, "maxReplicas": 4})
+        for _ in range(3):
+            await world.second(mood=0)
+        del world.backend.counts["shop", ""]
+        world.controller.take_service("shop/mood", world.controller._services["shop/mood"].service, target="mood-1")
+        await world.second(mood=0)
+        world.backend.counts["shop", "mood-1"] = 0
+        for _ in range(12):
+            await world.second(mood=0)
+        assert world.backend.writes == []
+        assert world.sink.signals["shop/mood"].desired == 0
+        world.clock.move_to(world.clock.now() + 0.1)
+        world.report({"shop/mood": 1}, held=1, over_s=0.1)
+        await world.controller.tick()
+        assert world.backend.writes == [("mood-1", 1)]
+
+    run(test)
+
+
+@pytest.mark.parametrize("writer", ["Controller", "HPA"])
+def test_a_first_replica_shows_that_the_model_loads_before_the_service_sleeps(writer):
+    async def test(world):
+        world.service(scaling={"minReplicas": 0, "maxReplicas": 4, "writer": writer})
+        pod = world.backend.start("shop/mood", "mood-1", 1, phase=ReplicaPhase.STARTING, ready_at=None, load={})
+        for _ in range(15):
+            await world.second(mood=0)
+        assert world.backend.writes == [], "nobody asked for longer than it stays, but it is not ready yet"
+        world.backend.pods[pod] = replace(world.backend.pods[pod], phase=ReplicaPhase.READY, ready_at=1015.0)
+        await world.second(mood=0)
+        assert world.backend.writes == [("mood-1", 0)]
+        # Woken and idle again: that it loads is known by now.
+        world.backend.pods[pod] = replace(world.backend.pods[pod], phase=ReplicaPhase.STARTING, ready_at=None)
+        world.backend.counts["shop", "mood-1"] = 1
+        for _ in range(2):
+            await world.second(mood=0)
+        assert world.backend.writes == [("mood-1", 0), ("mood-1", 0)]
+
+    run(test)
+
+
+def test_a_first_replica_that_never_loads_goes_after_all():
+    async def test(world):
+        world.service(scaling={"minReplicas": 0, "maxReplicas": 4})
+        failing = {"phase": ReplicaPhase.BACKING_OFF, "ready_at": None, "restarts": 3, "reason": "no model", "load": {}}
+        world.backend.start("shop/mood", "mood-1", 1, **failing)
+        for _ in range(12):
+            await world.second(mood=0)
+        assert world.backend.writes == [("mood-1", 0)]
 
     run(test)
 

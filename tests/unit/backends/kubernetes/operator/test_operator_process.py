@@ -195,6 +195,15 @@ def test_drift_is_repaired_and_the_count_is_the_scalers(cluster, operator, shop)
     assert ("patch", "deployments") not in cluster.log.counts(user="plimsoll-operator"), "others' fields are theirs"
 
 
+def test_who_may_sleep_begins_with_one_replica_unless_somebody_says_none(cluster, operator, shop):
+    scaling, none = {"minReplicas": 0, "maxReplicas": 8}, Shop(cluster, "none-at-all")
+    cluster.apply(service(shop.name, scaling=scaling), service(none.name, scaling=scaling, replicas=0))
+    shop.ready("Serving", count=1)
+    none.ready("ScaledToZero", count=0)
+    assert [*shop.counts().values(), *none.counts().values()] == [1, 0]
+    none.delete()
+
+
 def test_a_deployment_deleted_by_hand_comes_again_with_its_count(cluster, operator, shop):
     cluster.apply(service(shop.name))
     shop.ready(count=2)

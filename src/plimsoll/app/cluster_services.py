@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.backends.kubernetes.artifacts.references import MODEL_OF_LABEL
-from plimsoll.backends.kubernetes.conditions import Reason
 from plimsoll.backends.kubernetes.install import telling
 from plimsoll.backends.kubernetes.install.reach import NotServed, Reach
 from plimsoll.backends.kubernetes.names import API_VERSION, SERVICE_LABEL
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 MANAGER = "plimsoll-apply"
 KIND = "ModelService"
 _POLL_S = 0.5
-_UNSEEN_S = 5.0  # an operator looks within a second; one that was just restarted may need its Lease first
 _NOT_INSTALLED = "the cluster has no ModelServices; install Plimsoll there first: plimsoll install --context NAME"
 
 
@@ -108,60 +106,6 @@ async def _apply(reach: Reach, obj: Obj, force: bool) -> Obj:
 async def _installed(reach: Reach) -> None:
     if KIND not in await reach.kinds(API_VERSION):
         raise UserError(_NOT_INSTALLED)
-
-
-async def await_ready(
-    reach: Reach, applied: Sequence[Applied], timeout_s: float, told: Callable[[Applied, str, str], None]
-) -> bool:
-    """Until each serves what was applied, or can't. `told(which, phase, message)` at each change. Whether all do."""
-    waiting = [one for one in applied if one.kind == KIND]
-    said: dict[tuple[str, str], tuple[str, str]] = {}
-    clock = asyncio.get_running_loop().time
-    begun = clock()
-    until = begun + timeout_s
-    while waiting:
-        for one in tuple(waiting):
-            found = await reach.get(API_VERSION, KIND, one.name, one.namespace)
-            if found is None:
-                one.failed = "it was deleted meanwhile"
-                waiting.remove(one)
-                continue
-            state = rolled_out(found, one.generation)
-            status = telling.told_of(found, [])
-            phase = "Progressing" if state is None and status["phase"] == "Failed" else status["phase"]
-            word = ("Ready" if state else phase, status["message"])
-            seen = int((found.get("status") or {}).get("observedGeneration", 0))
-            if seen < one.generation and clock() < begun + _UNSEEN_S:
-                continue  # nobody has had time to look at it; what the status says is of what was there before
-            if said.get((one.namespace, one.name)) != word and (state is not None or word[0] != "Ready"):
-                said[one.namespace, one.name] = word
-                told(one, *word)
-            if state is not None:
-                one.url = status["url"]
-                one.failed = "" if state else status["message"] or "failed"
-                waiting.remove(one)
-        if waiting and clock() > until:
-            for one in waiting:
-                known = said.get((one.namespace, one.name), ("", ""))[1]
-                one.failed = f"not ready after {timeout_s:g} s; it goes on" + (f". Last: {known}" if known else "")
-                told(one, "Failed", one.failed)
-            break
-        if waiting:
-            await asyncio.sleep(_POLL_S)
-    return not any(one.failed for one in applied)
-
-
-def rolled_out(service: Obj, generation: int) -> bool | None:
-    """True: what was applied serves, all of it; False: it can't; None: not yet known. Where no node has room, nodes may
-    come: an autoscaler takes minutes."""
-    status = service.get("status") or {}
-    if int(status.get("observedGeneration", 0)) < generation:
-        return None
-    told = telling.told_of(service, [])
-    if told["phase"] in ("Failed", "Degraded"):
-        ready: Mapping[str, Any] = next((one for one in status["conditions"] if one["type"] == "Ready"), {})
-        return None if ready.get("reason") == Reason.UNSCHEDULABLE else False
-    return True if told["phase"] == "Ready" and not told["new_revision"] else None
 
 
 async def statuses(reach: Reach, name: str | None, *, everywhere: bool = False) -> list[Obj]:
@@ -364,7 +308,6 @@ __all__ = [
     "NotServed",
     "apply",
     "await_gone",
-    "await_ready",
     "delete",
     "events",
     "logs",

@@ -42,9 +42,10 @@ def apply(
     paths: list[str], context: str | None, namespace: str | None, *, timeout_s: float, wait: bool, force: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Ends with 1 where a service isn't ready in time."""
+    """Ends with 1 where a service isn't ready, with all its replicas, in time."""
     from plimsoll.app import cluster_services as work
     from plimsoll.app.cluster import on_cluster
+    from plimsoll.app.cluster_waiting import await_ready
 
     console = err() if as_json else out()
 
@@ -55,11 +56,12 @@ def apply(
 
     def changed(one: "Applied", phase: str, message: str) -> None:
         style = {"Failed": "red", "Ready": "green"}.get(phase, "")
-        console.line(f"  {one.namespace}/{one.name}   {console.paint(phase, style)}   {message}".rstrip())
+        where = err() if phase == "Progressing" else console  # what becomes of it is the answer
+        where.line(f"  {one.namespace}/{one.name}   {where.paint(phase, style)}   {message}".rstrip())
 
     async def run(reach: Any) -> tuple[list["Applied"], bool]:
         applied = await work.apply(reach, paths, told, force=force)
-        return applied, not wait or await work.await_ready(reach, applied, timeout_s, changed)
+        return applied, not wait or await await_ready(reach, applied, timeout_s, changed)
 
     applied, well = on_cluster(context, namespace, run)
     if as_json:

@@ -6,78 +6,14 @@ import contextlib
 import time
 
 import pytest
-from tests.kube import FakeCluster
+from tests.unit.app.on_cluster import applied, ask, write_status
 
 from plimsoll.app import cluster_services, install, uninstall
-from plimsoll.app.cluster import on_cluster
 from plimsoll.app.preflight import gather
 from plimsoll.backends.kubernetes.install import values_of
 from plimsoll.backends.kubernetes.install.preflight import judge
 from plimsoll.backends.kubernetes.names import API_VERSION, FINALIZER, SERVICE_LABEL
 from plimsoll.core.errors import HostError, UserError
-
-SERVICE = """
-apiVersion: plimsoll.dev/v1alpha1
-kind: ModelService
-metadata: {name: mood}
-spec:
-  model: {path: ./model.py}
-  scaling: {minReplicas: 1, maxReplicas: 4}
-"""
-MODEL = "class Mood:\n    def predict(self, batch):\n        return batch\n"
-
-
-@pytest.fixture(scope="module")
-def running():
-    with FakeCluster() as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(running, monkeypatch):
-    """With Plimsoll's definitions, and no services."""
-    monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig))
-    running.apply(*install.crd_objects())
-    yield running
-    _remove_services(running)
-
-
-def _remove_services(running):
-    for obj in running.objects("ModelService"):
-        kind = running.api.kind(API_VERSION, "ModelService")
-        space, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
-        running.api.change_now(kind, space, name, lambda one: one["metadata"].pop("finalizers", None))
-        running.api.delete_now(kind, space, name)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "service.yaml").write_text(SERVICE)
-    (tmp_path / "model.py").write_text(MODEL)
-    return str(tmp_path / "service.yaml")
-
-
-def ask(work, namespace=None):
-    return on_cluster(None, namespace, work)
-
-
-def applied(folder, namespace=None, **options):
-    said = []
-    done = ask(lambda reach: cluster_services.apply(reach, [folder], said.append, force=False, **options), namespace)
-    assert done == said
-    return [(one.kind, one.change) for one in done]
-
-
-def write_status(cluster, **status):
-    kind = cluster.api.kind(API_VERSION, "ModelService")
-    cluster.api.change_now(kind, "default", "mood", lambda one: one.update(status=status), "status")
-
-
-def condition(status, reason, message="", kind="Ready"):
-    return {
-        "type": kind, "status": status, "reason": reason, "message": message,
-        "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1,
-    }  # fmt: skip
 
 
 def told(done):
@@ -189,60 +125,6 @@ def test_a_field_that_another_owns_is_asked_for(cluster, folder, tmp_path):
     assert service["spec"]["scaling"]["maxReplicas"] == 4
 
 
-def test_ready_is_awaited_and_failure_is_told(cluster, folder):
-    async def run(reach, said):
-        done = await cluster_services.apply(reach, [folder], lambda one: None, force=False)
-        well = await cluster_services.await_ready(
-            reach, done, 5.0, lambda one, phase, words: said.append((phase, words))
-        )
-        return done[-1], well
-
-    applied(folder)
-    generation = cluster.get("ModelService", "mood", "default")["metadata"]["generation"]
-    ready = condition("True", "Serving")
-    write_status(cluster, observedGeneration=generation, conditions=[ready], url="https://mood.example")
-    said = []
-    one, well = ask(lambda reach: run(reach, said))
-    assert (well, one.url, said) == (True, "https://mood.example", [("Ready", "")])
-
-    failed = condition("False", "ImagePullFailed", "no such image: x; mend spec.runtime.image")
-    write_status(cluster, observedGeneration=generation, conditions=[failed])
-    said = []
-    one, well = ask(lambda reach: run(reach, said))
-    assert not well
-    assert said == [("Failed", "ImagePullFailed: no such image: x; mend spec.runtime.image")]
-
-
-def test_where_no_node_has_room_nodes_may_come(cluster, folder):
-    """An autoscaler takes minutes; what is known is told, at the end of the wait once more."""
-
-    async def run(reach, said):
-        done = await cluster_services.apply(reach, [folder], lambda one: None, force=False)
-        return await cluster_services.await_ready(
-            reach, done, 0.0, lambda one, phase, words: said.append((phase, words))
-        )
-
-    applied(folder)
-    generation = cluster.get("ModelService", "mood", "default")["metadata"]["generation"]
-    why = "no node has room for mood-1: cpu: 1 is wanted"
-    write_status(cluster, observedGeneration=generation, conditions=[condition("False", "Unschedulable", why)])
-    said = []
-    assert not ask(lambda reach: run(reach, said))
-    (first, last) = said
-    assert first == ("Progressing", f"Unschedulable: {why}")
-    assert last == ("Failed", f"not ready after 0 s; it goes on. Last: Unschedulable: {why}")
-
-
-def test_a_status_of_before_the_change_is_not_believed(cluster, folder):
-    applied(folder)
-    generation = cluster.get("ModelService", "mood", "default")["metadata"]["generation"]
-    service = {"status": {"observedGeneration": generation - 1, "conditions": [condition("True", "Serving")]}}
-    assert (
-        cluster_services.rolled_out(service | {"metadata": {"name": "mood", "namespace": "default"}}, generation)
-        is None
-    )
-
-
 def test_statuses_of_one_namespace_and_of_all(cluster, folder):
     applied(folder)
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
@@ -327,22 +209,6 @@ def test_a_log_that_is_followed_is_told_once_and_a_new_replica_from_its_start(mo
     asyncio.run(run())
     assert said == wanted
     assert reach.asked == [("mood-old", "7"), ("mood-new", None)]
-
-
-def test_whether_the_operator_runs_is_asked_only_after_it_had_its_time(cluster, folder, monkeypatch):
-    def heard(grace_s):
-        monkeypatch.setattr(cluster_services, "_UNSEEN_S", grace_s)
-        said = []
-
-        async def run(reach):
-            done = await cluster_services.apply(reach, [folder], lambda one: None, force=False)
-            return await cluster_services.await_ready(reach, done, 0.01, lambda *words: said.append(words[2]))
-
-        assert not ask(run)
-        return said
-
-    assert heard(60.0) == ["not ready after 0.01 s; it goes on"]
-    assert "the operator hasn't seen it yet" in heard(0.0)[0]
 
 
 def test_deleted_and_gone_with_its_model(cluster, folder):

@@ -2,8 +2,8 @@
 undrifted costs no call.
 
 A count is sent once, when a workload is made. Our apply then owns `spec.replicas`, and one without it would set the
-count back to 1: so before the next apply of such a workload the count is handed over to a second manager. Whoever
-writes `/scale` later takes it from either.
+count back to 1: so right after it the count is handed over to a second manager, and only then applied without. Whoever
+writes `/scale` later takes it from either. An operator that died between the two steps is made up for by the next.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from plimsoll.backends.kubernetes.api import APPLY_PATCH, Api, ApiError, Unreachable
 from plimsoll.backends.kubernetes.names import FIELD_MANAGER
 from plimsoll.backends.kubernetes.objects import Obj, ObjectKey, digest_of, key_of
-from plimsoll.backends.kubernetes.operator.fields import mark_of, mark_of_rendered, owns_count
+from plimsoll.backends.kubernetes.operator.fields import COUNTED, mark_of, mark_of_rendered, owns_count
 from plimsoll.backends.kubernetes.operator.kinds import Kind, kind_of
 from plimsoll.backends.kubernetes.operator.seen import Owned
 
@@ -98,7 +98,8 @@ class Applier:
             seen = owned.get(key)
             if memory.settled(key, digest, seen):
                 continue
-            if key not in memory.objects and seen is not None and seen.mark == mark_of_rendered(obj, key.kind):
+            stands = seen is not None and seen.mark == mark_of_rendered(obj, key.kind) and not seen.owns_count
+            if key not in memory.objects and seen is not None and stands:
                 memory.objects[key] = Stands(digest, seen.mark, seen.version)  # another operator did it
                 continue
             work.append(self._apply(key, obj, digest, memory, seen))
@@ -113,10 +114,14 @@ class Applier:
 
     async def _apply(self, key: ObjectKey, obj: Obj, digest: str, memory: Memory, seen: Owned | None) -> None:
         kind = kind_of(key)
-        if seen is not None and seen.owns_count and "replicas" not in obj.get("spec", {}):
+        counted = key.kind in COUNTED and "replicas" in obj["spec"]
+        if seen is not None and seen.owns_count and not counted:
             await self.hand_over(kind, key)
         try:
             answer = await self.applied(obj)
+            if counted:
+                await self.hand_over(kind, key, answer)
+                answer = await self.applied(_without_count(obj))
         except Refused as refused:
             if refused.error.code != 404 or not kind.foreign:
                 raise
@@ -138,10 +143,12 @@ class Applier:
             lambda: self._api.patch(path, obj, kind=APPLY_PATCH, params=params),
         )
 
-    async def hand_over(self, kind: Kind, key: ObjectKey) -> None:
-        """Makes the count a second manager's as it stands. A conflict says that it is a scaler's already."""
-        path = kind.path(key.namespace, key.name)
-        live = await self._tried(f"read {key.kind} {key.name}", lambda: self._api.get(path))
+    async def hand_over(self, kind: Kind, key: ObjectKey, live: Obj | None = None) -> None:
+        """Makes the count a second manager's as it stands. A conflict says that it is a scaler's already. `live`: the
+        object as the server has just shown it."""
+        if live is None:
+            path = kind.path(key.namespace, key.name)
+            live = await self._tried(f"read {key.kind} {key.name}", lambda: self._api.get(path))
         if not owns_count(live):
             return
         body: Obj = {
@@ -212,7 +219,7 @@ class Applier:
 
 def _without_count(obj: Obj) -> Obj:
     """The count is sent once: whether it is there makes no other object."""
-    if obj["kind"] not in ("Deployment", "StatefulSet") or "replicas" not in obj["spec"]:
+    if obj["kind"] not in COUNTED or "replicas" not in obj["spec"]:
         return obj
     return {**obj, "spec": {key: value for key, value in obj["spec"].items() if key != "replicas"}}
 

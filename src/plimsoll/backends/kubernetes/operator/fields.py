@@ -15,7 +15,7 @@ from plimsoll.backends.kubernetes.objects import Obj, digest_of
 
 _MARK = 16  # hex characters: two of a service's objects meet by chance once in 10^15
 _IDENTITY = ("apiVersion", "kind")
-_COUNTED = frozenset({"Deployment", "StatefulSet"})
+COUNTED = frozenset({"Deployment", "StatefulSet"})
 _MISSING = object()
 
 
@@ -94,7 +94,7 @@ def _mark(owned: Mapping[str, Any], kind: str) -> str:
     bare = {key: value for key, value in owned.items() if key not in _IDENTITY}
     if "metadata" in bare:
         bare["metadata"] = {key: value for key, value in bare["metadata"].items() if key not in ("name", "namespace")}
-    if kind in _COUNTED and "replicas" in bare.get("spec", {}):
+    if kind in COUNTED and "replicas" in bare.get("spec", {}):
         bare["spec"] = {key: value for key, value in bare["spec"].items() if key != "replicas"}
     return digest_of(_sorted(bare), _MARK)
 

@@ -12,6 +12,7 @@ from plimsoll.backends.kubernetes.install import telling
 from plimsoll.backends.kubernetes.install.reach import NotServed, Reach
 from plimsoll.backends.kubernetes.names import API_VERSION, SERVICE_LABEL
 from plimsoll.backends.kubernetes.objects import Obj
+from plimsoll.core.by_hand import MOST, check_by_hand
 from plimsoll.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -261,13 +262,19 @@ async def _events(reach: Reach, name: str | None, namespace: str) -> list[dict[s
 
 
 async def scale(reach: Reach, name: str, replicas: int | None) -> Obj:
-    """None: scaling decides again."""
+    """None: scaling decides again. Raises UserError for a count that nobody means."""
     service = await find(reach, name)
     if replicas is None:
         await reach.patch(service, {"spec": {"replicas": None}})
     else:
+        check_by_hand(replicas, max(MOST, most_replicas(service)))
         await reach.patch(service, {"spec": {"replicas": replicas}}, sub="scale")
     return await find(reach, name)
+
+
+def most_replicas(service: Obj) -> int:
+    """Its maxReplicas, as it is where it isn't written."""
+    return int(telling.told_of(service, [])["scaling"]["max_replicas"])
 
 
 async def delete(reach: Reach, name: str) -> Obj | None:

@@ -8,7 +8,7 @@ import typer
 
 from plimsoll.cli import cluster, completion
 from plimsoll.cli.cluster import Context, Namespace
-from plimsoll.cli.console import out
+from plimsoll.cli.console import err, out
 from plimsoll.cli.services import POLL_S, AsJson, Name, NoWait, Port, Timeout, client_of, seconds
 
 if TYPE_CHECKING:
@@ -68,9 +68,18 @@ def scale(
 
     console = out()
     console.line(f"  {name}   {counts(status)} ready{_holds(status, wanted)}")
+    tell_beyond(name, wanted, status)
     if not no_wait and not _scaled(status, wanted):
         console.line(f"  {name}   {status.get('message') or 'not there yet'}; more: plimsoll status {name}", "red")
         raise typer.Exit(1)
+
+
+def tell_beyond(name: str, wanted: int | None, status: dict[str, Any]) -> None:
+    from plimsoll.core.by_hand import beyond
+
+    most = (status.get("scaling") or {}).get("max_replicas")
+    if most is not None and (words := beyond(wanted, int(most))):
+        err().line(f"  {name}   {words}", "yellow")
 
 
 def _holds(status: dict[str, Any], wanted: int | None) -> str:

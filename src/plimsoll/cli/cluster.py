@@ -162,6 +162,7 @@ def events(
 def scale(name: str, replicas: int | None, context: str | None, namespace: str | None, *, as_json: bool) -> None:
     from plimsoll.app import cluster_services as work
     from plimsoll.app.cluster import on_cluster
+    from plimsoll.core.by_hand import beyond
 
     found = on_cluster(context, namespace, lambda reach: work.scale(reach, name, replicas))
     if as_json:
@@ -169,6 +170,8 @@ def scale(name: str, replicas: int | None, context: str | None, namespace: str |
         return
     what = "its policy decides again" if replicas is None else f"held at {replicas}, until: plimsoll scale {name} auto"
     out().line(f"  {name}   {what}")
+    if words := beyond(replicas, work.most_replicas(found)):
+        err().line(f"  {name}   {words}", "yellow")
 
 
 def delete(given: list[str], context: str | None, namespace: str | None, *, wait: bool) -> None:

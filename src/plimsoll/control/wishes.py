@@ -12,6 +12,7 @@ from plimsoll.control.revisions import Revision, RevisionStore
 from plimsoll.control.scaling.scaling import scales
 from plimsoll.control.service_state import Replacement, ServiceState
 from plimsoll.control.timeline import Kind, Timeline
+from plimsoll.core.by_hand import check_by_hand
 from plimsoll.core.errors import SpecError, SpecErrors, UserError
 from plimsoll.core.units import format_duration
 from plimsoll.ports.backend import ReplicaPhase
@@ -20,7 +21,6 @@ from plimsoll.spec import Documents, ModelService, Whole, check_here, not_honour
 
 # Where a policy scales: whoever forgets a count set by hand pays for it an hour, not a month.
 BY_HAND_S = 3600.0
-_MOST_BY_HAND = 256  # processes on one machine; ten thousand, typed once too often, held two cores for minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +108,8 @@ class Wishes:
 
     async def scale(self, name: str, replicas: int | None, for_s: float | None = None) -> None:
         """Raises UserError for a negative number, one that no machine starts, or no time at all."""
-        if replicas is not None and replicas < 0:
-            raise UserError(f"{replicas} replicas are not possible; expected 0 or more")
-        if replicas is not None and replicas > _MOST_BY_HAND:
-            raise UserError(f"{replicas} replicas at once are more than {_MOST_BY_HAND}: is a digit too many?")
+        if replicas is not None:
+            check_by_hand(replicas)
         if for_s is not None and not 0 < for_s < float("inf"):
             raise UserError(f"{for_s} seconds are no time to hold a count; expected more than 0")
         async with self._changing:

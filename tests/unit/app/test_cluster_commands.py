@@ -7,12 +7,14 @@ import time
 
 import pytest
 from tests.unit.app.on_cluster import applied, ask, write_status
+from typer.testing import CliRunner
 
 from plimsoll.app import cluster_services, install, uninstall
 from plimsoll.app.preflight import gather
 from plimsoll.backends.kubernetes.install import values_of
 from plimsoll.backends.kubernetes.install.preflight import judge
 from plimsoll.backends.kubernetes.names import API_VERSION, FINALIZER, SERVICE_LABEL
+from plimsoll.cli.main import app
 from plimsoll.core.errors import HostError, UserError
 
 
@@ -112,6 +114,20 @@ def test_a_count_by_hand_outlives_the_next_apply(cluster, folder):
     assert cluster.get("ModelService", "mood", "default")["spec"]["replicas"] == 3
     ask(lambda reach: cluster_services.scale(reach, "mood", None))
     assert "replicas" not in cluster.get("ModelService", "mood", "default")["spec"]
+
+
+def test_a_count_beyond_the_most_is_held_and_told_and_one_that_nobody_means_is_refused(cluster, folder):
+    """In the words of a laptop, where 256 is the most, too."""
+    applied(folder)
+    done = CliRunner().invoke(app, ["scale", "mood", "9", "-n", "default"])
+    assert (done.exit_code, done.stdout) == (0, "  mood   held at 9, until: plimsoll scale mood auto\n")
+    assert done.stderr == (
+        "  mood   9 is more than its maxReplicas, 4: policies keep to that, a count set by hand doesn't\n"
+    )
+    assert CliRunner().invoke(app, ["scale", "mood", "4", "-n", "default"]).stderr == ""
+    done = CliRunner().invoke(app, ["scale", "mood", "99999", "-n", "default"])
+    assert "99999 replicas at once are more than 256: is a digit too many?" in str(done.exception)
+    assert cluster.get("ModelService", "mood", "default")["spec"]["replicas"] == 4
 
 
 def test_a_field_that_another_owns_is_asked_for(cluster, folder, tmp_path):

@@ -249,7 +249,7 @@ def _budget(look: Look) -> Condition:
         why = "the controller says nothing of it" if figures is None else figures.reason or "there was no request yet"
         return Condition(Type.WITHIN_BUDGET, None, Reason.NO_METRICS, why)
     if figures.within_budget:
-        return Condition(Type.WITHIN_BUDGET, True, Reason.WITHIN, "latency, errors and cost are inside the budget")
+        return Condition(Type.WITHIN_BUDGET, True, Reason.WITHIN, _inside(wish))
     over = _over(figures, wish)
     if over:
         key = look.seen.service.key
@@ -260,6 +260,18 @@ def _budget(look: Look) -> Condition:
         return Condition(Type.WITHIN_BUDGET, False, Reason.ERRORS, message)
     reason = Reason.COST if "cost" in figures.reason.lower() else Reason.LATENCY
     return Condition(Type.WITHIN_BUDGET, False, reason, figures.reason or "the budget is exceeded")
+
+
+def _inside(wish: Wish) -> str:
+    """Of what is budgeted alone."""
+    latency = (wish.p99_s, wish.p95_s, wish.p50_s) != (None, None, None)
+    kinds = (("latency", latency), ("errors", wish.error_rate is not None), ("cost", wish.costs))
+    named = [name for name, budgeted in kinds if budgeted]
+    if not named:
+        return "nothing is budgeted"
+    *first, last = named
+    told = f"{', '.join(first)} and {last}" if first else last
+    return f"{told} {'are' if first or last == 'errors' else 'is'} inside the budget"
 
 
 def _over(figures: Figures, wish: Wish) -> str:

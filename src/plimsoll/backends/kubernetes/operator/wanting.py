@@ -41,6 +41,7 @@ class Wish:
     p95_s: float | None = None
     p50_s: float | None = None
     error_rate: float | None = None
+    costs: bool = False  # whether a cost is budgeted
     budget: str = ""
     resolved: Obj = field(default_factory=dict)
     configmap: str = ""  # that holds its model; "" for none
@@ -80,6 +81,7 @@ def understood(service: ServiceObject, platform: Platform | None, options: Clust
             p95_s=parsed.p95_s,
             p50_s=parsed.p50_s,
             error_rate=parsed.error_rate,
+            costs=(parsed.cost_per_hour, parsed.cost_per_million) != (None, None),
             budget=latency.p99 or latency.p95 or latency.p50 or written or "",
             resolved=resolved(parsed),
             configmap=parse_uri(parsed.spec.model.uri).configmap if parsed.spec.model.uri else "",

@@ -49,6 +49,23 @@ def test_all_is_well():
         "WithinBudget": "True",
     }
     assert found["Ready"].message == "2 of 2 replicas are ready"
+    assert found["WithinBudget"].message == "latency and errors are inside the budget"
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        (WISH, "latency and errors are inside the budget"),
+        (replace(WISH, costs=True), "latency, errors and cost are inside the budget"),
+        (Wish(1, revision=NEW, p50_s=0.1), "latency is inside the budget"),
+        (Wish(1, revision=NEW, error_rate=0.1), "errors are inside the budget"),
+        (Wish(1, revision=NEW, costs=True), "cost is inside the budget"),
+        (Wish(1, revision=NEW), "nothing is budgeted"),
+    ],
+)
+def test_what_is_not_budgeted_is_not_spoken_of(wish, words):
+    seen = Seen(service(), [workload(NEW, 2, 2)], ready(NEW, 2), figures=Figures(within_budget=True))
+    assert conditions(seen, wish=wish)["WithinBudget"].message == words
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,20 @@ def _explained(place: str) -> Iterator[None]:
         ) from error
     except Exception as error:
         words = " ".join(str(error).split())[:300] or type(error).__name__
-        if type(error).__name__ in {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"}:
-            raise Refused(f"{place}: {words}; give model.secretRef or workload identity", status=401) from error
+        status = _refusal(error)
+        if status:
+            raise Refused(f"{place}: {words}; give model.secretRef or workload identity", status=status) from error
         raise Unreachable(f"{place}: {words}") from error
+
+
+_WITHOUT = frozenset({"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"})
+
+
+def _refusal(error: Exception) -> int:
+    """401 or 403 where asking again would be no use, else 0. gcsfs tells of a 403 by its words alone."""
+    if type(error).__name__ in _WITHOUT:
+        return 401
+    code = getattr(error, "code", None)
+    if code in (401, 403):
+        return int(code)
+    return 403 if isinstance(error, OSError) and str(error).startswith("Forbidden") else 0

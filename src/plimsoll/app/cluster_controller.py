@@ -5,6 +5,7 @@ has the variables), POD_NAME, POD_NAMESPACE, POD_IP and
 
     PLIMSOLL_CERTIFICATES     folder of tls.crt and tls.key, as the operator keeps them
     PLIMSOLL_NAMESPACES       the namespaces whose services are scaled, with commas between them; all without it
+    PLIMSOLL_LEASE_SECONDS    after so long without a word from the controller that leads, another does (15)
     PLIMSOLL_PROMETHEUS       http://HOST:PORT: figures from queries beside our own
     PLIMSOLL_PROMETHEUS_SECRET    folder of token and ca.crt, where it asks for one or shows a certificate of its own
     PLIMSOLL_QUERY_FIGURE     a query for each figure: PLIMSOLL_QUERY_GPU_UTILIZATION; that one has a default
@@ -42,6 +43,7 @@ from plimsoll.backends.kubernetes.names import (
 from plimsoll.core.errors import UserError
 
 _MOST_PORT = 65535
+_LEAST_LEASE_S = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class ControllerSettings:
     control_port: int = CONTROL_PORT
     api_port: int = METRICS_API_PORT
     scaler_port: int = SCALER_PORT
+    lease_s: float = 15.0
     prometheus: str = ""
     prometheus_secret: str = ""
     queries: Mapping[str, str] = field(default_factory=dict)
@@ -80,6 +83,7 @@ def controller_settings(environment: Mapping[str, str]) -> ControllerSettings:
         control_port=_port(environment, "PLIMSOLL_CONTROL_PORT", CONTROL_PORT),
         api_port=_port(environment, "PLIMSOLL_METRICS_API_PORT", METRICS_API_PORT),
         scaler_port=_port(environment, "PLIMSOLL_SCALER_PORT", SCALER_PORT),
+        lease_s=_lease_s(environment.get("PLIMSOLL_LEASE_SECONDS", "")),
         prometheus=environment.get(PROMETHEUS_VARIABLE, ""),
         prometheus_secret=environment.get(PROMETHEUS_SECRET_VARIABLE, ""),
         queries=_queries(environment),
@@ -112,6 +116,12 @@ def _port(environment: Mapping[str, str], name: str, usual: int) -> int:
     if not text.isdecimal() or int(text) > _MOST_PORT:
         raise UserError(f"{name} is {text!r}; expected a port, or 0 for none")
     return int(text)
+
+
+def _lease_s(text: str) -> float:
+    if text and (not text.isdecimal() or int(text) < _LEAST_LEASE_S):
+        raise UserError(f"PLIMSOLL_LEASE_SECONDS is {text!r}; expected {_LEAST_LEASE_S} or more, such as 15")
+    return float(text or 15)
 
 
 def _queries(environment: Mapping[str, str]) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from plimsoll.backends.kubernetes.api import Api, ApiError, Unreachable, path_of
 from plimsoll.backends.kubernetes.backend import KubernetesBackend
 from plimsoll.backends.kubernetes.cpu import CpuUse
 from plimsoll.backends.kubernetes.names import API_VERSION, LEASE_CONTROLLER, SERVICE_LABEL
-from plimsoll.backends.kubernetes.operator.lease import Elected
+from plimsoll.backends.kubernetes.operator.lease import Elected, lease_settings
 from plimsoll.backends.kubernetes.operator.world import discovered
 from plimsoll.backends.kubernetes.options import ClusterOptions
 from plimsoll.backends.kubernetes.render.scaling import TOLERANCE_MINOR
@@ -74,9 +74,13 @@ class ControllerHost:
     def __init__(self, api: Api, settings: ControllerSettings) -> None:
         self._api, self._settings, self._clock = api, settings, LoopClock()
         self._proxy: FrontProxy | None = None
-        self.backend = KubernetesBackend(api, kind=self._class_of_node, prices=self._prices)
+        self.elected = Elected(
+            api, settings.namespace, LEASE_CONTROLLER, settings.identity, settings=lease_settings(settings.lease_s)
+        )
+        self.backend = KubernetesBackend(
+            api, kind=self._class_of_node, prices=self._prices, may_write=lambda: self.elected.leading
+        )
         self.secrets = ClusterSecrets(api, self._kick)
-        self.elected = Elected(api, settings.namespace, LEASE_CONTROLLER, settings.identity)
         self.book = SignalBook(pod_labels=self.backend.labels_of)
         self._certificates: Certificates | None = None
         self._tokens = GatewayTokens(api, settings.namespace)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import socket
 import ssl
 
@@ -155,16 +156,15 @@ def test_of_two_one_writes_both_answer_and_the_other_takes_over(stage):
     cluster, authority = stage
     mood = service(cluster, replicas=2, policy="Fixed", minReplicas=2, maxReplicas=2)
     with (
-        ControllerProcess(cluster, authority, "controller-0") as first,
-        ControllerProcess(cluster, authority, "controller-1") as second,
+        ControllerProcess(cluster, authority, "controller-0", PLIMSOLL_LEASE_SECONDS=3) as first,
+        ControllerProcess(cluster, authority, "controller-1", PLIMSOLL_LEASE_SECONDS=3) as second,
     ):
         for one in (first, second):
             one.ready()
             assert one.ask(DESIRED).json()["items"][0]["value"] == "2"
 
         def holder():
-            lease = cluster.get("Lease", LEASE_CONTROLLER, SYSTEM_NAMESPACE)
-            return ((lease or {}).get("spec") or {}).get("holderIdentity", "").partition("_")[0]
+            return holder_of(cluster)
 
         leading = first if first.until(holder) == "controller-0" else second
         leading.child.kill()
@@ -176,6 +176,53 @@ def test_of_two_one_writes_both_answer_and_the_other_takes_over(stage):
         other.until(lambda: count(cluster, mood) == 5)
         leading.__enter__()  # so that both can be ended
         leading.ready()
+
+
+def holder_of(cluster):
+    lease = cluster.get("Lease", LEASE_CONTROLLER, SYSTEM_NAMESPACE)
+    return ((lease or {}).get("spec") or {}).get("holderIdentity", "").partition("_")[0]
+
+
+def test_a_controller_that_stood_still_writes_nothing_until_it_holds_the_lease_again(stage):
+    cluster, authority = stage
+    mood = service(cluster, replicas=2, policy="Fixed", minReplicas=2, maxReplicas=2)
+    with (
+        ControllerProcess(cluster, authority, "controller-0", PLIMSOLL_LEASE_SECONDS=3) as first,
+        ControllerProcess(cluster, authority, "controller-1", PLIMSOLL_LEASE_SECONDS=3) as second,
+    ):
+        for one in (first, second):
+            one.ready()
+        asleep, awake = (
+            (first, second) if first.until(lambda: holder_of(cluster)) == "controller-0" else (second, first)
+        )
+        asleep.until(lambda: "this controller writes counts" in asleep.log)
+        asleep.child.send_signal(signal.SIGSTOP)
+        try:
+            awake.until(lambda: holder_of(cluster) == awake.name)
+            service(cluster, replicas=2, policy="Fixed", minReplicas=5, maxReplicas=5)
+            awake.until(lambda: count(cluster, mood) == 5)
+            written = cluster.get("Deployment", mood, SHOP)["metadata"]["generation"]
+        finally:
+            asleep.child.send_signal(signal.SIGCONT)
+        # For all it knows two are wanted, and it leads.
+        turns = turns_of(asleep)
+        asleep.until(lambda: turns_of(asleep) >= turns + 3)
+        asleep.until(lambda: asleep.figures()["desired"] == 5)
+        assert holder_of(cluster) == awake.name
+        assert cluster.get("Deployment", mood, SHOP)["metadata"]["generation"] == written
+        assert "another controller writes counts" in asleep.log
+        awake.child.send_signal(signal.SIGSTOP)
+        try:
+            asleep.until(lambda: holder_of(cluster) == asleep.name)
+            service(cluster, replicas=5, policy="Fixed", minReplicas=4, maxReplicas=4)
+            asleep.until(lambda: count(cluster, mood) == 4)
+        finally:
+            awake.child.send_signal(signal.SIGCONT)
+
+
+def turns_of(controller):
+    lines = controller.page("/metrics")[1].splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("plimsoll_reconcile_seconds_count"))
 
 
 def test_tenants_keys_are_followed_and_a_missing_one_opens_nothing(stage):
@@ -273,6 +320,7 @@ def test_an_api_server_that_restarts_changes_nothing(stage):
     ("environment", "said"),
     [
         ({"PLIMSOLL_CONTROL_PORT": "many"}, "PLIMSOLL_CONTROL_PORT is 'many'; expected a port, or 0 for none"),
+        ({"PLIMSOLL_LEASE_SECONDS": "1"}, "PLIMSOLL_LEASE_SECONDS is '1'; expected 2 or more"),
         ({"PLIMSOLL_QUERY_CPU": "up"}, "PLIMSOLL_QUERY_CPU: cpu is no figure; there are requests_per_second"),
     ],
 )

@@ -41,8 +41,9 @@ needs, each with `SERVICE_LABEL`; the pods carry `REVISION_LABEL`. Without `spec
 
 class KubernetesBackend:
     """`ports.backend.Backend`. `namespace` "": of the whole cluster. A service is NAMESPACE/NAME, where `make` is given
-    the plain name. `kind`: of a node's name. `prices`: of a kind; dearer replicas are let go first. The API stays its
-    caller's."""
+    the plain name. `kind`: of a node's name. `prices`: of a kind; dearer replicas are let go first. `may_write`: asked
+    once more right before each write, for one that was asked for may have waited since: for others, for a connection,
+    for a process that stood still. The API stays its caller's."""
 
     def __init__(
         self,
@@ -52,8 +53,10 @@ class KubernetesBackend:
         make: Make | None = None,
         kind: Callable[[str], str] = lambda node: "",
         prices: Callable[[], Mapping[str, float]] = dict,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._api, self._namespace, self._make, self._prices = api, namespace, make, prices
+        self._may_write = may_write
         self._wakeup = Wakeup()
         self._replicas: dict[Key, PodReplica] = {}
         self._pods: Watch[PodSeen] = Watch(
@@ -213,7 +216,8 @@ class KubernetesBackend:
     async def _scale(self, namespace: str, workload: str, before: int, count: int) -> None:
         if count < before:
             await self._mark_busy(namespace, workload)
-        await self.counts.write(namespace, workload, count)
+        if self._may_write():
+            await self.counts.write(namespace, workload, count)
 
     async def _mark_busy(self, namespace: str, workload: str) -> None:
         """So that the idle ones go. Without that word some go all the same: a failure here stops nothing."""
@@ -240,6 +244,8 @@ class KubernetesBackend:
                     self._act(self._annotate(key.namespace, key.name, marks))
 
     async def _annotate(self, namespace: str, name: str, marks: Mapping[str, str]) -> None:
+        if not self._may_write():
+            return
         try:
             await self._api.patch(
                 path_of("v1", "pods", namespace, name),

@@ -114,6 +114,31 @@ def test_whoever_is_told_nothing_writes_nothing():
     run(test, workload("shop", "mood", "mood-1", 1))
 
 
+def test_a_write_that_waited_until_another_leads_is_not_made():
+    """Between the decision and the write a process may stand still for as long as it likes."""
+    leads = [True]
+
+    async def test(cluster, backend):
+        await until(backend, lambda: len(ready(backend, "shop/mood")) == 3)
+        marked = backend._mark_busy
+
+        async def slow(*of):
+            leads[0] = False
+            await marked(*of)
+
+        backend._mark_busy = slow
+        cluster.log.clear()
+        await backend.apply((wish("shop/mood", "mood-1", 1),))
+        await asyncio.gather(*backend._acts)
+        counts = cluster.log.counts(user="admin")
+        assert counts[("patch", "deployments/scale")] == counts[("patch", "pods")] == 0
+        leads[0], backend._mark_busy = True, marked
+        await backend.apply((wish("shop/mood", "mood-1", 1),))
+        await until(backend, lambda: len(ready(backend, "shop/mood")) == 1)
+
+    run(test, workload("shop", "mood", "mood-1", 3), may_write=lambda: leads[0])
+
+
 def test_draining_pods_are_marked_for_node_autoscalers():
     async def test(cluster, backend):
         cluster.hollow.terminates_s = 1.0

@@ -319,7 +319,7 @@ def main() -> None:
 
 
 async def run(options: argparse.Namespace) -> None:
-    from tests.unit.app.controller_process import free_port
+    from tests.support.ports import free_port
 
     ports = {name: free_port() for name in ("METRICS", "CONTROL", "METRICS_API", "SCALER")}
     states = States()

@@ -4,7 +4,6 @@ The policy is made anew when the file changes what it is made from; the forecast
 time stay. Nothing here changes the service.
 """
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -80,7 +79,7 @@ class ServiceScaler:
         self._made_from: tuple[str, Bounds] | None = None
         self.decision: Decision | None = None
         self.seen: Observation | None = None
-        self.rates: deque[float] = deque(maxlen=_RATES)
+        self.rates: list[float] = []
         self._idle = False  # nobody asked, and nothing was decided anew, at the last look
         self._idle_s = 0.0
 
@@ -134,6 +133,7 @@ class ServiceScaler:
         if seen.arrived is not None:
             self._forecast.observe(now, seen.arrived, seen.over_s)
             self.rates.append(seen.arrived / seen.over_s)
+            del self.rates[:-_RATES]
         decision = self._policy.decide(seen)
         quiet = seen.arrived == 0 and not seen.waiting and not seen.in_flight
         self._idle = quiet and self.decision is not None and decision.replicas == self.decision.replicas

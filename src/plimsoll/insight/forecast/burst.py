@@ -1,6 +1,5 @@
 """Notices that a burst has begun: a rise beyond what this traffic's ups and downs are."""
 
-from collections import deque
 from math import exp, sqrt
 
 _MEAN_OF = 3  # seconds averaged
@@ -19,26 +18,26 @@ class BurstDetector:
     __slots__ = ("_last", "_slope", "_usual", "level")
 
     def __init__(self) -> None:
-        self._last: deque[float] = deque(maxlen=_MEAN_OF + _OVER_S)
+        self._last: list[float] = []
         self._usual: float | None = None
         self._slope = 0.0
         self.level = 0.0
 
     def observe(self, rate: float, over_s: float) -> None:
-        last = self._last
-        last.append(rate)
+        values = self._last
+        values.append(rate)
         if self._usual is None:
             self._usual = max(1.0, rate) * _MEAN_OF
-        if len(last) < _MEAN_OF + _OVER_S:
+        if len(values) < _MEAN_OF + _OVER_S:
             self.level = rate
             return
-        values = list(last)
         self.level = sum(values[-_MEAN_OF:]) / _MEAN_OF
         now, then = values[-_MEAN_OF:], values[:_MEAN_OF]
         change = self.level - sum(then) / _MEAN_OF
         usual = max(self._usual, self.level * _POISSON)
         rising = min(now) > max(then) and change > _TIMES * sqrt(usual)
         self._slope = change / _OVER_S if rising else 0.0
+        del values[0]
         self._usual += (1.0 - exp(-over_s / _MEMORY_S)) * (change * change - self._usual)
 
     def ahead(self, seconds: float) -> float:

@@ -1,8 +1,8 @@
 """The forecast of one service's arrivals: an ensemble of levels, trends, the day's shape and a burst detector.
 
-Constant memory: some 25 KB and 45 KB for each horizon in use, next to nothing before the first request, for a
+Constant memory: some 11 KB and 24 KB for each horizon in use, next to nothing before the first request, for a
 controller holds a thousand of these. Some 60 us a look. Horizons are tracked when first asked for, learn from the last
-quarter of an hour of rates that is kept for that, and are forgotten when nobody asks for them any more.
+quarter of an hour of rates that is kept for that, and are forgotten when nobody has asked for them for a minute.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ from math import isfinite
 
 import numpy as np
 
+from plimsoll.core.small_floats import SmallFloats, packed, packed_one, unpacked
 from plimsoll.insight.forecast.burst import BurstDetector
 from plimsoll.insight.forecast.levels import Levels, Season
 from plimsoll.insight.forecast.track import QUANTILES, Track
@@ -18,38 +19,43 @@ _HISTORY = 900  # looks
 _QUIET_KEPT = 300  # looks without a request before the first: learning them takes 15 ms
 _NEAR = 0.12  # a horizon that differs by less is served by the same track
 _TRACKS = 4
+_ASKED_WITHIN = 60  # looks: a track that nobody asked for is forgotten; making one takes 15 ms
+_JITTER = 0.75  # of a look: a horizon that differs by less is the same one, told by a look that came late
 _MOST_STEPS = 1800
 _MOST = 1e12  # requests, a second too: beyond it something has overflowed
 
 
 class _History:
-    """The last looks, oldest first: 20 bytes each, where a tuple of floats takes 136."""
+    """The last looks, oldest first: 4 bytes each, where a tuple of floats takes 136. Moments are what their lengths add
+    up to, back from the last: what learns from them tells minutes apart."""
 
-    __slots__ = ("_count", "_ring")
+    __slots__ = ("_count", "_last", "_lengths", "_rates")
 
     def __init__(self) -> None:
-        self._ring = np.zeros(_HISTORY, dtype=[("now", "f8"), ("rate", "f4"), ("over_s", "f8")])
+        self._rates, self._lengths = packed(np.zeros(_HISTORY)), packed(np.zeros(_HISTORY))
         self._count = 0
-
-    def __len__(self) -> int:
-        return min(self._count, _HISTORY)
+        self._last = 0.0
 
     def append(self, now: float, rate: float, over_s: float) -> None:
-        self._ring[self._count % _HISTORY] = (now, rate, over_s)
+        at = self._count % _HISTORY
+        self._rates[at], self._lengths[at] = packed_one(rate), packed_one(over_s)
+        self._last = now
         self._count += 1
 
     def __iter__(self) -> Iterator[tuple[float, float, float]]:
-        looks = self._ordered()
-        yield from zip(*(looks[name].tolist() for name in ("now", "rate", "over_s")), strict=True)
+        lengths = self._ordered(self._lengths)
+        after = np.cumsum(lengths[::-1])[::-1] - lengths
+        yield from zip(
+            *(one.tolist() for one in (self._last - after, self._ordered(self._rates), lengths)), strict=True
+        )
 
     def rates(self, last: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-        return self._ordered()["rate"][-last:].astype(np.float64)
+        return self._ordered(self._rates)[-last:]
 
-    def _ordered(self) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
+    def _ordered(self, ring: SmallFloats) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
         at = self._count % _HISTORY
-        if self._count <= _HISTORY:
-            return self._ring[: self._count]
-        return np.concatenate([self._ring[at:], self._ring[:at]])
+        codes = ring[: self._count] if self._count <= _HISTORY else np.concatenate([ring[at:], ring[:at]])
+        return unpacked(codes).astype(np.float64)
 
 
 class Forecaster:
@@ -85,6 +91,9 @@ class Forecaster:
         self._burst.observe(rate, over_s)
         for track in self._tracks:
             track.observe(rate, self._members(self._levels, self._season, track.steps))
+            track.unasked += 1
+        if self._tracks and self._tracks[-1].unasked > _ASKED_WITHIN:
+            self._tracks.pop()
 
     def _wake(self, now: float) -> None:
         """The first request: what was quiet is learned now, as far as it still counts."""
@@ -135,13 +144,14 @@ class Forecaster:
         return float(np.square(np.diff(values)).mean()) / (2.0 * mean) if mean > 0.0 else 1.0
 
     def _track(self, ahead_s: float) -> Track:
-        steps = max(1, round(min(ahead_s / self._step_s, _MOST_STEPS))) if ahead_s > 0.0 else 1
+        steps = max(1.0, min(ahead_s / self._step_s, _MOST_STEPS)) if ahead_s > 0.0 else 1.0
         for index, track in enumerate(self._tracks):
-            if abs(track.steps - steps) <= _NEAR * track.steps:
+            if abs(track.steps - steps) <= max(_NEAR * track.steps, _JITTER):
+                track.unasked = 0
                 if index:
                     self._tracks.insert(0, self._tracks.pop(index))
                 return track
-        made = self._made(steps)
+        made = self._made(round(steps))
         self._tracks.insert(0, made)
         del self._tracks[_TRACKS:]
         return made

@@ -5,7 +5,8 @@ smoothed rate and n the smoothed m, the slope is (m - n) / tau. Members differ i
 believe, for no one constant suits a spike, a daily tide and noise.
 """
 
-from math import exp
+from functools import lru_cache
+from math import exp, isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,27 +18,31 @@ TRENDS = (0.5, 1.0)  # of the slope
 _FLOOR = 0.2  # of the level: no trend takes a forecast below
 _DAY_S, _MINUTE_S = 86_400.0, 60.0
 _MINUTES, _DAYS = 1440, 7
-_NOTHING, _UNKNOWN = np.zeros(0, dtype=np.float32), np.zeros(0, dtype=bool)
+_UNKNOWN = np.full(_MINUTES, np.nan, dtype=np.float32)
 _NEWEST_DAY = 0.5  # its weight in a minute's rate
+_LAGS = np.repeat(np.array(TAUS_S), len(TRENDS))
+_SLOPES = np.tile(np.array(TRENDS), len(TAUS_S)) / _LAGS
+
+
+@lru_cache(16)
+def _weights(over_s: float) -> Floats:
+    """Of each member's newest look. All services are looked at together, and one after the other."""
+    return np.array([1.0 - exp(-over_s / tau) for tau in _LAGS])
 
 
 class Levels:
     """Rates a second in, forecasts of every member out."""
 
-    __slots__ = ("_lag", "_mean", "_second", "_slopes", "_started", "_weights_at")
+    __slots__ = ("_mean", "_second", "_started")
 
     def __init__(self) -> None:
-        taus = np.repeat(np.array(TAUS_S), len(TRENDS))
-        self._slopes = np.tile(np.array(TRENDS), len(TAUS_S)) / taus
-        self._lag = taus
-        self._weights_at: tuple[float, Floats] = (0.0, np.zeros_like(taus))
-        self._mean = np.zeros_like(taus)
-        self._second = np.zeros_like(taus)
+        self._mean = np.zeros_like(_LAGS)
+        self._second = np.zeros_like(_LAGS)
         self._started = False
 
     @property
     def count(self) -> int:
-        return len(self._lag)
+        return len(_LAGS)
 
     @property
     def smooth(self) -> float:
@@ -49,16 +54,14 @@ class Levels:
             self._mean[:] = self._second[:] = rate
             self._started = True
             return
-        if self._weights_at[0] != over_s:
-            self._weights_at = (over_s, np.array([1.0 - exp(-over_s / tau) for tau in self._lag]))
-        weights = self._weights_at[1]
+        weights = _weights(over_s)
         self._mean += weights * (rate - self._mean)
         self._second += weights * (self._mean - self._second)
 
     def ahead(self, seconds: float) -> Floats:
         """Of each member, the rate in so many seconds. A smoothed level lags by its time constant: it is added."""
         mean = self._mean
-        forecasts = mean + (mean - self._second) * self._slopes * (seconds + self._lag)
+        forecasts = mean + (mean - self._second) * _SLOPES * (seconds + _LAGS)
         found: Floats = np.maximum(forecasts, _FLOOR * mean)
         return found
 
@@ -67,12 +70,11 @@ class Season:
     """The rate at each minute of the day, from days before, times how the day of the week differs. Silent for its first
     day. `offset_s`: what turns a host's clock into seconds since 1970."""
 
-    __slots__ = ("_day", "_factors", "_known", "_minute", "_minutes", "_now", "_offset_s", "_sum", "_sums", "_weight")
+    __slots__ = ("_day", "_factors", "_minute", "_minutes", "_now", "_offset_s", "_sum", "_sums", "_weight")
 
     def __init__(self, offset_s: float) -> None:
         self._offset_s = offset_s
-        self._minutes = _NOTHING  # made with the first minute
-        self._known = _UNKNOWN
+        self._minutes = _UNKNOWN  # until the first is over; NaN where nothing is known
         self._factors = np.ones(_DAYS)
         self._sums = [0.0, 0.0]  # of this day: what came, and what the minutes said
         self._day = self._minute = -1
@@ -91,17 +93,17 @@ class Season:
     def _close(self, day: int) -> None:
         """Ends a minute, and the day where it was the last."""
         if self._weight > 0.0:
-            if self._known is _UNKNOWN:
-                self._minutes, self._known = np.zeros(_MINUTES, dtype=np.float32), np.zeros(_MINUTES, dtype=bool)
+            if self._minutes is _UNKNOWN:
+                self._minutes = _UNKNOWN.copy()
             mean = self._sum / self._weight
             at = self._minute
-            if self._known[at]:
+            if isnan(self._minutes[at]):
+                self._minutes[at] = mean
+            else:
                 usual = self._minutes[at] * self._factors[self._day % _DAYS]
                 self._sums[0] += mean
                 self._sums[1] += usual
                 self._minutes[at] += _NEWEST_DAY * (mean - self._minutes[at])
-            else:
-                self._minutes[at], self._known[at] = mean, True
         if day != self._day:
             if self._sums[1] > 0.0:
                 ratio = self._sums[0] / self._sums[1]
@@ -119,12 +121,10 @@ class Season:
     def _at(self, moment: float) -> float | None:
         """Between the middles of two minutes along a line."""
         place = (moment % _DAY_S) / _MINUTE_S - 0.5
-        if self._known is _UNKNOWN:
+        if self._minutes is _UNKNOWN:
             return None
         low = int(place // 1) % _MINUTES
         high = (low + 1) % _MINUTES
-        if not (self._known[low] and self._known[high]):
-            return None
         share = place % 1.0
         rate = float(self._minutes[low]) * (1.0 - share) + float(self._minutes[high]) * share
-        return rate * float(self._factors[int(moment // _DAY_S) % _DAYS])
+        return None if isnan(rate) else rate * float(self._factors[int(moment // _DAY_S) % _DAYS])

@@ -11,6 +11,8 @@ from math import exp
 import numpy as np
 from numpy.typing import NDArray
 
+from plimsoll.core.small_floats import packed, unpacked
+
 Floats = NDArray[np.float64]
 
 QUANTILES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -23,37 +25,35 @@ _SILENT = 10.0  # of the rate: the loss of one that says nothing
 
 
 class Track:
-    """`steps`: the horizon in looks, 1 or more."""
+    """`steps`: the horizon in looks, 1 or more. `unasked`: looks since somebody asked for it, kept by its owner."""
 
-    __slots__ = ("_at", "_errors", "_filled", "_loss", "_margins", "_past", "_q", "_ranks", "_seen", "_upper",
-                 "chosen", "steps", "values")  # fmt: skip
+    __slots__ = ("_at", "_errors", "_filled", "_fresh", "_loss", "_margins", "_past", "_seen", "_upper",
+                 "chosen", "steps", "unasked", "values")  # fmt: skip
 
     def __init__(self, steps: int, members: int) -> None:
         self.steps = steps
-        self._q = np.array(QUANTILES)
-        self._past = np.zeros((steps, members))  # forecasts, a ring
-        self._upper = np.zeros((steps, members, len(QUANTILES)))  # and with their margins
-        self._errors = np.zeros((members, _MEMORY), dtype=np.float32)  # most of a track's memory
+        self._past = np.zeros((steps, members), dtype=np.float32)  # forecasts, a ring
+        self._upper = np.zeros((steps, members, len(QUANTILES)), dtype=np.float32)  # and with their margins
+        self._errors = packed(np.zeros((members, _MEMORY)))  # most of a track's memory: 20 KB
+        self._fresh: list[Floats] = []  # those since they were sorted last
         self._margins = np.zeros((members, len(QUANTILES)))
-        self._ranks: NDArray[np.intp] | None = None
         self._loss = np.zeros((members, len(QUANTILES)))
-        self._filled = self._seen = self._at = 0
-        self.chosen = np.zeros(len(QUANTILES), dtype=np.intp)
-        self.values = np.zeros(len(QUANTILES))
+        self._filled = self._seen = self._at = self.unasked = 0
+        self.chosen = _FIRST
+        self.values = _NONE
 
     def observe(self, rate: float, forecasts: Floats) -> None:
         """`forecasts`: of all members now, for `steps` looks ahead; NaN where one says nothing."""
         at = self._at
         if self._seen >= self.steps:
-            known = self._past[at]
+            known = self._past[at].astype(np.float64)
             error = np.where(np.isnan(known), 0.0, rate - known)  # silence is paid by its loss alone
-            self._errors[:, (self._seen - self.steps) % _MEMORY] = error
+            self._fresh.append(error)
             self._filled = min(self._filled + 1, _MEMORY)
-            short = rate - self._upper[at]
+            short = rate - self._upper[at].astype(np.float64)
             self._loss *= _KEEP
-            self._loss += np.nan_to_num(
-                np.maximum(self._q * short, (self._q - 1.0) * short), nan=_SILENT * (rate + 1.0)
-            )
+            loss = np.maximum(_Q * short, (_Q - 1.0) * short)
+            self._loss += np.where(np.isnan(loss), _SILENT * (rate + 1.0), loss)
             if self._seen % _REFRESH == 0 or self._filled < 4 * _REFRESH:
                 self._sort()
         elif self._seen == 0:
@@ -76,11 +76,18 @@ class Track:
         self.chosen = np.where(np.isnan(upper), np.inf, self._loss).argmin(axis=0)
 
     def _sort(self) -> None:
+        last = self._seen - self.steps
+        places = np.arange(last + 1 - len(self._fresh), last + 1) % _MEMORY
+        self._errors[:, places] = packed(np.array(self._fresh).T)
+        self._fresh.clear()
         count = self._filled
-        ranks = np.minimum((self._q * count).astype(np.intp), count - 1)
-        ordered = np.sort(self._errors[:, :count], axis=1)
+        ranks = np.minimum((_Q * count).astype(np.intp), count - 1)
+        ordered = np.sort(unpacked(self._errors[:, :count]), axis=1)
         self._margins = ordered[:, ranks].astype(np.float64)
 
 
 _EACH = np.arange(len(QUANTILES))
+_FIRST = np.zeros(len(QUANTILES), dtype=np.intp)
+_NONE = np.zeros(len(QUANTILES))
+_Q = np.array(QUANTILES)
 _KEEP = exp(-1.0 / _LOSS_MEMORY)

@@ -1,5 +1,7 @@
 """Forecasts as timelines: what came, what is expected, and how sure."""
 
+import gc
+import tracemalloc
 from itertools import pairwise
 from math import inf, nan
 
@@ -219,3 +221,57 @@ def test_the_tide_of_days_before_is_expected_today():
         forecast.observe(minute * 60.0, round(60 * tide(minute * 60.0)), 60.0)
         said[minute + 30] = forecast.rate(1800.0, 0.5)
     assert np.mean(wrong[3]) < 0.3 * np.mean(wrong[0])
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def kept_bytes(work):
+    tracemalloc.start()
+    try:
+        made = work()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0], made
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_service_takes_48_kb_at_most():
+    fed(300, 20, seed=1)
+    size, forecast = kept_bytes(lambda: fed(300, 1000, seed=1))
+    assert forecast.level
+    assert size < 48 * 1024
+
+
+def test_one_that_nobody_asks_takes_next_to_nothing():
+    fed(0, 20)
+    size, forecast = kept_bytes(lambda: fed(0, 1000))
+    assert forecast.level == 0
+    assert size < 4 * 1024
+
+
+def test_a_horizon_that_nobody_asks_for_any_more_is_forgotten():
+    def lead_that_changes():
+        forecast = fed(300, 900, seed=1, ahead_s=8.0)
+        for ahead_s in (15.0, 30.0, 60.0):
+            fed(300, 300, seed=1, forecast=forecast, start=forecast_at(ahead_s), ahead_s=ahead_s)
+        return forecast
+
+    def forecast_at(ahead_s):
+        return {15.0: 900.0, 30.0: 1200.0, 60.0: 1500.0}[ahead_s]
+
+    several, _ = kept_bytes(lead_that_changes)
+    one, _ = kept_bytes(lambda: fed(300, 1800, seed=1, ahead_s=60.0))
+    assert several < 1.1 * one
+
+
+def test_looks_that_come_late_or_early_have_one_horizon():
+    forecast, random = Forecaster(), np.random.default_rng(1)
+    tracks, now = set(), 0.0
+    for _ in range(600):
+        over_s = random.uniform(0.85, 1.15)
+        now += over_s
+        forecast.observe(now, round(300 * over_s), over_s)
+        forecast.rates(1.25 + over_s)
+        tracks.add(id(forecast._track(1.25 + over_s)))
+    assert len(tracks) == 1

@@ -14,6 +14,8 @@ from math import exp
 import numpy as np
 from numpy.typing import NDArray
 
+from plimsoll.core.small_floats import SmallFloats, packed, packed_one, unpacked
+from plimsoll.policy.scaling.budget.ring import CountRing
 from plimsoll.policy.scaling.budget.tail import Tail
 
 Floats = NDArray[np.float64]
@@ -46,21 +48,38 @@ class Candidate:
         return f"q{self.quantile * 100:g}{more}, kept {self.keep_s:g} s"
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """All there are, and what of them is an array."""
+
+    each: tuple[Candidate, ...]
+    factors: Floats  # of the shares that are added
+    mores: Floats  # those of each
+    past: NDArray[np.bool_]
+    lacking: Floats  # of each one's quantile, up to where no miss is expected
+
+
 @lru_cache(64)
-def _candidates(quantiles: tuple[float, ...], more: tuple[float, ...]) -> tuple[Candidate, ...]:
+def _candidates(quantiles: tuple[float, ...], more: tuple[float, ...]) -> _Candidates:
     """The same few sets for all services."""
-    return tuple(
-        Candidate(quantile, share, keep) for keep in KEEP_S for quantile in quantiles for share in more
-    ) + tuple(Candidate(quantile, share, past=True) for quantile in PAST_QUANTILES for share in more)
+    each = tuple(Candidate(quantile, share, keep) for keep in KEEP_S for quantile in quantiles for share in more)
+    each += tuple(Candidate(quantile, share, past=True) for quantile in PAST_QUANTILES for share in more)
+    return _Candidates(
+        each,
+        np.array([1.0 + share for share in more]),
+        np.array([candidate.more for candidate in each]),
+        np.array([candidate.past for candidate in each]),
+        np.array([max(0.0, _PRIOR_AT - candidate.quantile) for candidate in each]),
+    )
 
 
 class Backtest:
     """`lead_steps`: looks until what is wanted is ready. `price`: of a share of 1 missed, in shares of the cost of what
     the traffic needs. One look costs some 50 us for 50 candidates."""
 
-    __slots__ = ("_cost", "_factors", "_fade", "_kept", "_last", "_median", "_missed", "_mores", "_need_at",
-                 "_needs", "_past", "_past_needs", "_ready", "_remembers", "_step", "_traffic", "_wanted", "_wanted_at",
-                 "candidates", "lead_steps", "price", "quantiles", "wants")  # fmt: skip
+    __slots__ = ("_all", "_cost", "_fade", "_kept", "_last", "_median", "_missed", "_need_at",
+                 "_needs", "_past", "_past_needs", "_ready", "_step", "_traffic", "_wanted", "_wanted_at",
+                 "lead_steps", "price", "quantiles", "wants")  # fmt: skip
 
     def __init__(
         self,
@@ -71,74 +90,74 @@ class Backtest:
         step_s: float = 1.0,
     ) -> None:
         self.lead_steps, self.price, self.quantiles = lead_steps, price, quantiles
-        kept = [max(1, round(keep / step_s)) for keep in KEEP_S]
-        self.candidates = _candidates(quantiles, more)
-        each = len(quantiles) * len(more)
-        self._factors = np.array([1.0 + share for share in more])
-        self._kept = kept
-        self._remembers = np.array([candidate.past for candidate in self.candidates])
-        self._mores = np.array([candidate.more for candidate in self.candidates])
+        self._kept = [max(1, round(keep / step_s)) for keep in KEEP_S]
+        self._all = _candidates(quantiles, more)
         middle = min(range(len(quantiles)), key=lambda at: abs(quantiles[at] - 0.5))
         self._median = middle * len(more)
-        self._needs = np.zeros((max(kept) + 1, each))
-        self._past: NDArray[np.float32] | None = None  # a ring of rates; None: nothing has come yet
+        self._needs: CountRing | None = None  # None: before the first look
+        self._wanted: CountRing | None = None
+        self._past: SmallFloats | None = None  # a ring of rates; None: nothing has come yet
         self._past_needs = np.ones(len(PAST_QUANTILES) * len(more))
-        self._wanted = np.zeros((lead_steps + 1, len(self.candidates)))
         self._need_at = self._wanted_at = self._step = 0
-        self._cost = np.zeros(len(self.candidates))
-        self._missed = np.zeros(len(self.candidates))
+        self._cost = self._missed = self.wants = self._ready = self._last = np.zeros(len(self._all.each))
         self._traffic = 0.0
         self._fade = exp(-step_s / _MEMORY_S)
-        self.wants = np.zeros(len(self.candidates))
-        self._ready = self._last = np.zeros(len(self.candidates))
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        return self._all.each
 
     def look(self, rate: float, rates: Floats, tail: Tail) -> None:
         """`rate`: what came since the last look, a second; `rates`: the forecast at each quantile, a lead time on."""
-        needs = tail.needed_each(np.outer(rates, self._factors).ravel())
-        if not self._step:
-            self._needs[:] = needs
-            self._wanted[:] = np.concatenate([np.tile(needs, len(KEEP_S)), np.full(len(self._past_needs), needs[-1])])
-            self._traffic = _PRIOR_S * max(rate, 1.0)
-            self._cost[:] = _PRIOR_S * max(rate, 1.0) / tail.per_replica
-            lacking = [max(0.0, _PRIOR_AT - candidate.quantile) for candidate in self.candidates]
-            self._missed[:] = _PRIOR_MISS * self._traffic * np.array(lacking)
+        factors = self._all.factors
+        needs = tail.needed_each(np.outer(rates, factors).ravel())
+        if self._needs is None or self._wanted is None:
+            self._needs, self._wanted = self._begin(rate, needs, tail)
         if rate and self._past is None:
-            self._past = np.zeros(_PAST, dtype=np.float32)  # only now: of a thousand services most are asleep
+            self._past = packed(np.zeros(_PAST))  # only now: of a thousand services most are asleep
         if self._past is not None:
-            self._past[self._step % _PAST] = rate
+            self._past[self._step % _PAST] = packed_one(rate)
         self._step += 1
         if self._step % _PAST_EVERY == 0 or self._step < _PAST_EVERY:
-            known = _NOTHING if self._past is None else self._past[: self._step]
+            known = _NOTHING if self._past is None else unpacked(self._past[: self._step])
             past = np.quantile(known, PAST_QUANTILES).astype(np.float64)
-            self._past_needs = tail.needed_each(np.outer(past, self._factors).ravel())
-        fade = self._fade
-        ready = self._ready = self._wanted.min(axis=0)
-        last = self._last = self._wanted[self._wanted_at - 1].copy()
+            self._past_needs = tail.needed_each(np.outer(past, factors).ravel())
+        fade, wanted = self._fade, self._wanted
+        ready = self._ready = wanted.rows.min(axis=0).astype(np.float64)
+        last = self._last = wanted.rows[self._wanted_at - 1].astype(np.float64)
         self._cost = self._cost * fade + last
         self._missed = self._missed * fade + np.maximum(rate - ready * tail.per_replica, 0.0)
         self._traffic = self._traffic * fade + rate
-        self._needs[self._need_at] = needs
-        worst = [self._worst(keep) for keep in self._kept]
-        ramp = worst[0][self._median : self._median + len(self._factors)]  # a memory sees none
+        self._needs.put(self._need_at, needs)
+        worst = [self._worst(self._needs.rows, keep) for keep in self._kept]
+        ramp = worst[0][self._median : self._median + len(factors)]  # a memory sees none
         wants = np.concatenate([*worst, np.maximum(self._past_needs, np.tile(ramp, len(PAST_QUANTILES)))])
         self._need_at = (self._need_at + 1) % len(self._needs)
-        self._wanted[self._wanted_at] = wants
-        self._wanted_at = (self._wanted_at + 1) % len(self._wanted)
+        wanted.put(self._wanted_at, wants)
+        self._wanted_at = (self._wanted_at + 1) % len(wanted)
         self.wants = wants
 
-    def _worst(self, keep: int) -> Floats:
+    def _begin(self, rate: float, needs: Floats, tail: Tail) -> tuple[CountRing, CountRing]:
+        """What is believed before anything was seen: the rings of needs and of wants, all of them as now."""
+        self._traffic = _PRIOR_S * max(rate, 1.0)
+        self._cost = np.full(len(self._all.each), self._traffic / tail.per_replica)
+        self._missed = _PRIOR_MISS * self._traffic * self._all.lacking
+        wants = np.concatenate([np.tile(needs, len(KEEP_S)), np.full(len(self._past_needs), needs[-1])])
+        return CountRing(max(self._kept) + 1, needs), CountRing(self.lead_steps + 1, wants)
+
+    def _worst(self, needs: NDArray[np.generic], keep: int) -> NDArray[np.generic]:
         """The most that was needed in the last `keep` looks and now."""
-        needs, at = self._needs, self._need_at
+        at = self._need_at
         first = at - keep
-        worst: Floats = needs[max(first, 0) : at + 1].max(axis=0)
+        worst: NDArray[np.generic] = needs[max(first, 0) : at + 1].max(axis=0)
         return np.maximum(worst, needs[first:].max(axis=0)) if first < 0 else worst
 
     def best(self, tail: Tail, at_least: float = 0.0) -> int:
         """The index of the candidate to follow, of those that add a share of `at_least`."""
         scores = self._cost * tail.per_replica + self.price * self._missed
-        allowed = self._mores >= at_least - 1e-9
+        allowed = self._all.mores >= at_least - 1e-9
         if self._step < _PAST_LEAST:
-            allowed &= ~self._remembers
+            allowed &= ~self._all.past
         return int(np.where(allowed, scores, np.inf).argmin())
 
     def lived(self, index: int) -> tuple[float, float]:

@@ -1,6 +1,5 @@
 """The budget scaler's decision, once a second: a short list of steps, each of which may change the count."""
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, exp, inf, isfinite, sqrt
@@ -74,8 +73,10 @@ class BudgetScaling:
         self._level = 0.0  # requests a second over the last hour
         self._given = (0, 0)  # replicas of the last decision, and what they do in replicas of speed 1
         self._since: float | None = None  # the clock has not jumped
-        self._recent: deque[tuple[float, int]] = deque()  # counts that were wanted, falling
-        self._lowest: deque[tuple[float, float]] = deque()  # rates that came, rising
+        self._over_s: float | None = None  # the last look
+        # Short lists: an empty deque takes 0.7 KB.
+        self._recent: list[tuple[float, int]] = []  # counts that were wanted, falling
+        self._lowest: list[tuple[float, float]] = []  # rates that came, rising
 
     def decide(self, seen: Observation) -> Decision:
         if seen.arrived is None:
@@ -178,7 +179,9 @@ class BudgetScaling:
             or abs(lead_s - self._lead_s) > _LEAD_CHANGE * self._lead_s
         ):
             backtest = self._backtest = self._made(seen, quantiles, lead_s)
-        ahead_s = self._lead_s + seen.over_s
+        # One look that comes late is no new pace: a horizon of its own takes 15 ms to learn, which makes others late.
+        ahead_s = self._lead_s + min(seen.over_s, self._over_s or seen.over_s)
+        self._over_s = seen.over_s
         rates = np.nan_to_num(np.asarray(seen.forecast.rates(ahead_s), dtype=np.float64), nan=0.0)
         rates = np.clip(rates, 0.0, _MOST_RATE)
         backtest.look((seen.arrived or 0) / seen.over_s, rates, tail)
@@ -226,7 +229,7 @@ class BudgetScaling:
             lowest.pop()
         lowest.append((seen.now, rate))
         while lowest[0][0] < seen.now - _SUSTAINED_S:
-            lowest.popleft()
+            del lowest[0]
         known = self._since is not None and seen.now - self._since >= _SUSTAINED_S
         return ceil(tail.needed(lowest[0][1]) - 1e-6) if known else 0
 
@@ -237,7 +240,7 @@ class BudgetScaling:
         recent = self._recent
         recent.append((now, wanted))
         while recent[0][0] < now - window_s:
-            recent.popleft()
+            del recent[0]
         while len(recent) > 1 and recent[-2][1] <= wanted:  # what a later and higher one outlives
             del recent[-2]
         return recent[0][1]

@@ -1,5 +1,8 @@
 """Candidates live through the past: who would have missed less for less is followed."""
 
+import gc
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -91,3 +94,22 @@ def test_any_rate(rate):
     assert 0 <= best < len(backtest.candidates)
     assert 0.0 <= backtest.missed_share(best) <= 1.0
     assert str(backtest.candidates[best])
+
+
+@pytest.mark.parametrize(("busy", "most_kb"), [(False, 6), (True, 14)])
+def test_what_it_takes(busy, most_kb):
+    def lived():
+        backtest = made(lead_steps=16, more=(0.0, 0.1))
+        for second in range(400):
+            backtest.look(100.0 + second % 7 if busy else 0.0, np.full(3, 200.0 if busy else 0.0), TAIL)
+        return backtest
+
+    lived()
+    tracemalloc.start()
+    try:
+        backtest = lived()
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < most_kb * 1024
+        assert backtest.wants.any()
+    finally:
+        tracemalloc.stop()

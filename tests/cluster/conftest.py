@@ -1,4 +1,5 @@
-"""`cluster`: the same test on the server in memory and on a real one; `api`: a client with all rights; `namespace`."""
+"""`cluster`: the same test on the server in memory and on a real one; `system`: Plimsoll as it is installed, on either;
+`namespace`, `space`: a namespace of the test's own."""
 
 import contextlib
 import itertools
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.cluster import control_plane
+from tests.cluster.system import System
 from tests.kube import FakeCluster
 from tests.kube.client import Client
+from tests.kube.errors import ApiError
 
 _numbers = itertools.count(1)
 
@@ -56,3 +59,35 @@ async def client(cluster, manager="test"):
 def namespace():
     """A name for a namespace of the test's own."""
     return f"t{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture(scope="session", params=["memory", "real"])
+def machine(request, tmp_path_factory):
+    """One for all modules: first all tests on the one, then all on the other."""
+    with System.started(request.param, tmp_path_factory.mktemp("system")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def system(request, machine):
+    """With the module's VALUES installed, and all of it ready."""
+    machine.become(request.module.VALUES)
+    return machine
+
+
+@pytest.fixture
+def space(system, namespace):
+    """A namespace; its end isn't waited for."""
+
+    def make(api):
+        return api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+
+    system.run(make)
+    yield namespace
+
+    async def away(api):
+        await system.tell(api, namespace)
+        with contextlib.suppress(ApiError):
+            await api.delete("Namespace", namespace)
+
+    system.run(away)

@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 from tests.cluster.conftest import client
+from tests.cluster.definitions import established
 from tests.kube.errors import ApiError
 
 THINGS = "example.plimsoll.dev/v1"
+NEST = {"type": "object", "properties": {"deep": {"type": "object", "properties": {"a": {"type": "integer"}}}}}
 CRD = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
@@ -47,6 +49,7 @@ CRD = {
                                         "x-kubernetes-list-type": "map",
                                         "x-kubernetes-list-map-keys": ["name"],
                                     },
+                                    "nest": {"type": "object", "properties": {"in": NEST, "by": NEST}},
                                     "loose": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
                                 },
                             },
@@ -105,11 +108,6 @@ async def with_things(api):
                 if error.code != 404:
                     raise
                 await asyncio.sleep(0.05)
-
-
-def established(crd):
-    conditions = ((crd or {}).get("status") or {}).get("conditions") or []
-    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 
 async def refused(awaitable):

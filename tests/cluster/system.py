@@ -1,7 +1,8 @@
 """Plimsoll as `plimsoll install` sets it up, its pods run by the process kubelet: with the accounts, roles and
 certificates that ship, on either API server.
 
-with System.started("memory", values) as system:
+with System.started("memory", folder) as system:
+    system.become(values)
     system.plimsoll("apply", ...); system.kubectl("get", "msvc"); system.run(body)      # body(api): admin's client
 """
 
@@ -25,6 +26,7 @@ from tests.kube.node.containers import may_mount
 from tests.kube.node.network import may_route
 
 SYSTEM = "plimsoll-system"
+COMPONENTS = ("plimsoll-operator", "plimsoll-controller", "plimsoll-gateway")
 NODES = {"node-0": {}, "node-1": {}}
 STAND_IN = "stand-in:1"  # and :2, :3: a replica that only says that it is ready
 _STAND_IN = """
@@ -62,11 +64,12 @@ class System:
     def __init__(self, cluster, kubelet, folder):
         self.cluster, self.kubelet, self.folder = cluster, kubelet, folder
         self.real = getattr(cluster, "real", False)
+        self._values = None
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, sort, values, folder):
-        """`values`: as of `plimsoll install --values`."""
+    def started(cls, sort, folder):
+        """`sort`: memory or real."""
         if why := needs() or (sort == "real" and control_plane.missing()):
             pytest.skip(why)
         with (
@@ -77,16 +80,31 @@ class System:
                 kubelet.stand_ins[f"stand-in:{number}"] = [sys.executable, "-S", "-c", _STAND_IN]
             if sort == "memory":
                 cluster.apply(*may_read_metrics())  # a real API server has them from the beginning
-            system = cls(cluster, kubelet, folder)
-            system.install(values)
-            yield system
+            yield cls(cluster, kubelet, folder)
+
+    def become(self, values):
+        """Installed with these values, where it isn't, and all of it ready."""
+        if values != self._values:
+            self.install(values)
+
+        async def up(api):
+            try:
+                for name in COMPONENTS:
+                    await self.ready(api, name)
+            finally:
+                await self.tell(api)
+
+        self.run(up)
 
     def install(self, values):
+        """`values`: as of `plimsoll install --values`."""
         path = self.folder / "values.yaml"
         path.write_text(yaml.safe_dump(values))
         self.plimsoll("install", "--context", self.context, "--values", str(path))
-        # what is waited for where an operator dies: 15 s as it ships
-        self.kubectl("set", "env", "-n", SYSTEM, "deployment/plimsoll-operator", "PLIMSOLL_LEASE_SECONDS=4")
+        # what is waited for where an operator dies, and until it sees new kinds: 15 s and 60 s as it ships
+        self.kubectl("set", "env", "-n", SYSTEM, "deployment/plimsoll-operator", "PLIMSOLL_LEASE_SECONDS=4",
+                     "PLIMSOLL_DISCOVER_SECONDS=2")  # fmt: skip
+        self._values = values
 
     # --- commands -----------------------------------------------------------------------------------------------------
     @functools.cached_property

@@ -147,6 +147,19 @@ def test_an_empty_map_that_was_applied_may_be_filled_later(cluster, namespace):
     run(cluster, namespace, body)
 
 
+def test_what_apply_leaves_out_goes_with_all_that_it_leaves_empty(cluster, namespace):
+    async def body(api):
+        await with_things(api)
+        nest = {"in": {"deep": {"a": 1}}, "by": {"deep": {"a": 2}}}
+        await api.apply(thing(namespace, size=1, nest=nest))
+        found = await api.apply(thing(namespace, size=1, nest={"by": {"deep": {"a": 2}}}))
+        assert found["spec"]["nest"] == {"by": {"deep": {"a": 2}}}
+        found = await api.apply(thing(namespace, size=1))
+        assert "nest" not in found["spec"]
+
+    run(cluster, namespace, body)
+
+
 def test_what_an_update_changes_is_its_managers(cluster, namespace):
     async def body(api):
         await api.apply(config_map(namespace, a="1", b="1"), manager="one")

@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.cluster.contract import config_map, deployment, refused, run
-from tests.kube.client import MERGE
+from tests.kube.client import APPLY, MERGE
 from tests.kube.errors import ApiError
 
 
@@ -42,6 +42,38 @@ def test_nobody_may_more_than_roles_give(cluster, namespace):
             assert (await bob.request("GET", f"{maps}/a"))["data"] == {"a": "1"}
             assert (await refused(bob.request("GET", f"{maps}/b")))[0] == 403
             assert (await refused(bob.request("GET", maps)))[0] == 403
+
+    run(cluster, namespace, body)
+
+
+def test_a_kind_that_is_not_served_is_not_found_by_who_may_and_forbidden_to_others(cluster, namespace):
+    from tests.kube.client import Client
+
+    async def body(api):
+        role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+                "metadata": {"name": "away", "namespace": namespace},
+                "rules": [{"apiGroups": ["away.plimsoll.dev"], "resources": ["boats"],
+                           "verbs": ["get", "list", "patch", "create"]}]}  # fmt: skip
+        binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+                   "metadata": {"name": "away", "namespace": namespace},
+                   "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "away"},
+                   "subjects": [{"kind": "User", "name": "carol",
+                                 "apiGroup": "rbac.authorization.k8s.io"}]}  # fmt: skip
+        await api.create(role)
+        await api.create(binding)
+        path = f"/apis/away.plimsoll.dev/v1/namespaces/{namespace}/boats"
+        async with Client(cluster.kubeconfig_of("carol:")) as carol:
+            async with asyncio.timeout(20):
+                # a real server learns of bindings by a watch of its own
+                while (await refused(carol.request("GET", path)))[0] != 404:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            what = {"apiVersion": "away.plimsoll.dev/v1", "kind": "Boat", "metadata": {"name": "a"}}
+            query = {"fieldManager": "test", "force": True}
+            assert (await refused(carol.request("PATCH", f"{path}/a", what, content_type=APPLY, **query)))[0] == 404
+            assert (await refused(carol.request("PATCH", f"{path}/a", {}, content_type=MERGE)))[0] == 404
+            code, _, message = await refused(carol.request("DELETE", f"{path}/a"))
+            assert code == 403
+            assert 'User "carol" cannot delete resource "boats" in API group "away.plimsoll.dev"' in message
 
     run(cluster, namespace, body)
 

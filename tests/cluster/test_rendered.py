@@ -8,11 +8,9 @@ import asyncio
 import contextlib
 import copy
 import dataclasses
-import os
-from pathlib import Path
 
 import pytest
-import yaml
+from tests.cluster import definitions
 from tests.cluster.conftest import client
 from tests.kube.errors import ApiError
 from tests.unit.backends.kubernetes.render.cases import CASES
@@ -53,39 +51,13 @@ async def own_namespace(cluster, name):
 @pytest.fixture(scope="module")
 def real_cluster(real_cluster):
     """With the definitions of others, where they are given."""
-    folder = os.environ.get("PLIMSOLL_FOREIGN_CRDS")
-    found = (
-        [one for file in sorted(Path(folder).glob("*.yaml")) for one in yaml.safe_load_all(file.read_text())]
-        if (folder)
-        else []
-    )
 
     async def run():
         async with client(real_cluster) as api:
-            for crd in found:
-                await api.apply(crd)
-                name, group = crd["metadata"]["name"], crd["spec"]["group"]
-                await api.until("CustomResourceDefinition", name, test=established)
-                for version in crd["spec"]["versions"]:
-                    if version["served"]:
-                        await discovered(api, f"{group}/{version['name']}", crd["spec"]["names"]["kind"])
+            await definitions.define(api, definitions.published())
 
     asyncio.run(run())
     return real_cluster
-
-
-def established(crd):
-    conditions = (crd or {}).get("status", {}).get("conditions") or []
-    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
-
-
-async def discovered(api, api_version, kind, tries=300):
-    """Discovery follows a definition within a moment."""
-    for _ in range(tries):
-        with contextlib.suppress(ApiError):
-            return await api.resource(api_version, kind)
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"{api_version} {kind} is not served")
 
 
 async def served(api, obj):

@@ -10,7 +10,7 @@ import time
 
 import aiohttp
 import pytest
-from tests.cluster.system import SYSTEM, System, condition, said
+from tests.cluster.system import SYSTEM, condition, said
 from tests.kube.errors import ApiError
 from tests.support.pods import Load
 
@@ -21,7 +21,6 @@ VALUES = {
     "gateway": {"replicas": 2, "autoscaling": {"enabled": False}, "resources": SMALL, "preStopSeconds": 2},
     "metricsApis": {"external": True},
 }
-COMPONENTS = ("plimsoll-operator", "plimsoll-controller", "plimsoll-gateway")
 MODEL = """
 import os, time
 
@@ -32,21 +31,6 @@ class Echo:
 """
 RATE = 20  # requests a second: two cores run it all
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture(scope="module", params=["memory", "real"])
-def system(request, tmp_path_factory):
-    with System.started(request.param, VALUES, tmp_path_factory.mktemp("system")) as running:
-
-        async def up(api):
-            try:
-                for name in COMPONENTS:
-                    await running.ready(api, name)
-            finally:
-                await running.tell(api)
-
-        running.run(up)
-        yield running
 
 
 class Space:

@@ -220,10 +220,12 @@ def _remove(obj, place):
             at.pop(last[2:], None)
     elif isinstance(at, list):
         at[:] = [item for item in at if not _is_item(item, last)]
-    if not at and way and way[-1][1] not in ("f:metadata", "f:spec", "f:status"):
-        parent, step = way[-1]
-        if isinstance(parent, dict) and step.startswith("f:"):
-            parent.pop(step[2:], None)
+    while not at and way and way[-1][1] not in ("f:metadata", "f:spec", "f:status"):
+        parent, step = way.pop()
+        if not (isinstance(parent, dict) and step.startswith("f:")):
+            break
+        parent.pop(step[2:], None)
+        at = parent
 
 
 def _step(at, step):

@@ -163,7 +163,7 @@ class Server:
         if request.kind is None:
             if len(request.path) > 3 and self.aggregation.find(*request.path[1:3]):
                 return  # the aggregated server asks by a SubjectAccessReview
-            asked = Question(request.verb, path="/" + "/".join(request.path))
+            asked = _of_unknown(request)
         else:
             kind = request.kind
             namespace = request.namespace
@@ -348,3 +348,26 @@ async def _send(send, code, answer):
         headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": code, "headers": headers})
     await send({"type": "http.response.body", "body": raw})
+
+
+def _of_unknown(request):
+    """A kind that isn't served is asked for as any other: who may finds none (404), and others may not (403)."""
+    path = request.path
+    match path:
+        case ["api", _, "namespaces", namespace, plural, *rest] | [
+            "apis",
+            _,
+            _,
+            "namespaces",
+            namespace,
+            plural,
+            *rest,
+        ]:
+            pass
+        case ["api", _, plural, *rest] | ["apis", _, _, plural, *rest]:
+            namespace = ""
+        case _:
+            return Question(request.verb, path="/" + "/".join(path))
+    group = path[1] if path[0] == "apis" else ""
+    verb = "list" if request.verb == "get" and not rest else request.verb
+    return Question(verb, group, "/".join([plural, *rest[1:2]]), namespace, rest[0] if rest else "")

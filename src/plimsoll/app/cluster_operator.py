@@ -12,6 +12,7 @@ has the variables), POD_NAME, POD_NAMESPACE, POD_IP and
     PLIMSOLL_LEASE_SECONDS        after so long without a word from the operator that leads, another does (15)
     PLIMSOLL_SETTLE_SECONDS       how long kubelets have to bring gateways their certificate for replicas (150)
     PLIMSOLL_FIGURES_SECONDS      how often controllers are asked (10)
+    PLIMSOLL_DISCOVER_SECONDS     how often it looks which others' kinds are served (60)
     PLIMSOLL_METRICS_PORT, PLIMSOLL_WEBHOOK_PORT    0: not served
     PLIMSOLL_LOG_LEVEL            info
 
@@ -83,6 +84,7 @@ def operator_settings(environment: Mapping[str, str]) -> "OperatorSettings":
         lease=lease_settings(_number(environment, "PLIMSOLL_LEASE_SECONDS", 15, least=2)),
         replica_certificates=CertificateTimes(settle_s=_number(environment, "PLIMSOLL_SETTLE_SECONDS", 150)),
         figures_every_s=_number(environment, "PLIMSOLL_FIGURES_SECONDS", 10, least=1),
+        discover_every_s=_number(environment, "PLIMSOLL_DISCOVER_SECONDS", 60, least=1),
     )
 
 

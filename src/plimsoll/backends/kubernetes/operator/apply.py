@@ -8,15 +8,15 @@ writes `/scale` later takes it from either. An operator that died between the tw
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from plimsoll.backends.kubernetes.api import APPLY_PATCH, Api, ApiError, Unreachable
-from plimsoll.backends.kubernetes.names import FIELD_MANAGER
+from plimsoll.backends.kubernetes.names import FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
 from plimsoll.backends.kubernetes.objects import Obj, ObjectKey, digest_of, key_of
 from plimsoll.backends.kubernetes.operator.fields import COUNTED, mark_of, mark_of_rendered, owns_count
-from plimsoll.backends.kubernetes.operator.kinds import Kind, kind_of
+from plimsoll.backends.kubernetes.operator.kinds import REVISIONS, Kind, kind_of
 from plimsoll.backends.kubernetes.operator.seen import Owned
 
 LOG = logging.getLogger(__name__)
@@ -47,9 +47,11 @@ class Stands:
 
 @dataclass(slots=True)
 class Memory:
-    """Of one service. `objects`: what we applied and how it stood then."""
+    """Of one service. `objects`: what we applied and how it stood then. `unserved`: those of them that were left out,
+    since this cluster knows no such kind."""
 
     objects: dict[ObjectKey, Stands] = field(default_factory=dict)
+    unserved: set[ObjectKey] = field(default_factory=set)
 
     def settled(self, key: ObjectKey, digest: str, owned: Owned | None) -> bool:
         """Whether an object that was rendered with `digest` needs no call. `owned`: as the watch shows it."""
@@ -65,6 +67,14 @@ class Memory:
         if stands is None or owned is None or stands.version == "":
             return False
         return newer(owned.version, stands.version) and owned.mark != stands.mark
+
+    def served(self, kinds: Collection[Kind]) -> bool:
+        """These kinds are known now. Whether something of them was left out."""
+        found = {key for key in self.unserved if kind_of(key) in kinds}
+        self.unserved -= found
+        for key in found:
+            self.objects.pop(key, None)
+        return bool(found)
 
     def lost(self, key: ObjectKey) -> bool:
         """It was deleted. Whether it was one of ours."""
@@ -114,7 +124,9 @@ class Applier:
 
     async def _apply(self, key: ObjectKey, obj: Obj, digest: str, memory: Memory, seen: Owned | None) -> None:
         kind = kind_of(key)
-        counted = key.kind in COUNTED and "replicas" in obj["spec"]
+        counted = key.kind in COUNTED and "replicas" in obj["spec"]  # whose caller has looked
+        if seen is None and key not in memory.objects and not counted:
+            await self._make_sure(obj)
         if seen is not None and seen.owns_count and not counted:
             await self.hand_over(kind, key)
         try:
@@ -127,12 +139,25 @@ class Applier:
                 raise
             LOG.info("%s is not served here: %s is left out", kind.api_version, key.name)
             memory.objects[key] = Stands(digest, "", "")
+            memory.unserved.add(key)
             return
+        memory.unserved.discard(key)
         if not kind.shared:
             meta = answer["metadata"]
             memory.objects[key] = Stands(digest, mark_of(answer, key.kind), str(meta.get("resourceVersion", "")))
         else:
             memory.objects[key] = Stands(digest, "", "")
+
+    async def _make_sure(self, obj: Obj) -> None:
+        """That it is free, or ours. Watches show ours alone, and a forced apply takes any."""
+        kind = kind_of(key_of(obj))
+        if kind.shared or kind == REVISIONS:
+            return
+        try:
+            await self.stands(obj)
+        except Refused as refused:
+            if refused.error.code != 403:  # so does the apply, whose verb is the one to name
+                raise
 
     async def applied(self, obj: Obj, *, manager: str = FIELD_MANAGER, force: bool = True) -> Obj:
         key = key_of(obj)
@@ -173,8 +198,13 @@ class Applier:
         )  # fmt: skip
         return str(answer["metadata"].get("resourceVersion") or "")
 
-    async def exists(self, kind: Kind, namespace: str, name: str) -> bool:
-        return await self.found(kind, namespace, name) is not None
+    async def stands(self, obj: Obj) -> bool:
+        """Whether there is one already that was made for the same service. Raises Refused for anybody else's."""
+        key = key_of(obj)
+        live = await self.found(kind_of(key), key.namespace, key.name)
+        if live is not None:
+            _refuse_anothers(live, obj)
+        return live is not None
 
     async def found(self, kind: Kind, namespace: str, name: str) -> Obj | None:
         try:
@@ -215,6 +245,23 @@ class Applier:
                     raise
             await asyncio.sleep(wait_s)
         raise AssertionError("the last try returns or raises")
+
+
+def _refuse_anothers(live: Obj, obj: Obj) -> None:
+    """Raises Refused where what stands was not made for the service that `obj` is rendered for."""
+    wanted, there = obj["metadata"], live["metadata"]
+    labels = there.get("labels") or {}
+    same = all(labels.get(one) == (wanted.get("labels") or {}).get(one) for one in (MANAGED_BY_LABEL, SERVICE_LABEL))
+    owners = [{(one["kind"], one["name"]) for one in meta.get("ownerReferences") or ()} for meta in (wanted, there)]
+    if (same and SERVICE_LABEL in labels) or owners[0] & owners[1]:
+        return
+    name = there["name"]
+    label = (wanted.get("labels") or {}).get(SERVICE_LABEL, name)
+    words = (
+        "there is one of that name that is not this service's; delete it, or give one of the two another name. To hand "
+        f"it over: kubectl label {obj['kind'].lower()} {name} {MANAGED_BY_LABEL}={MANAGED_BY} {SERVICE_LABEL}={label}"
+    )
+    raise Refused(f"apply {obj['kind']} {name}", ApiError(409, "AlreadyExists", words))
 
 
 def _without_count(obj: Obj) -> Obj:

@@ -8,7 +8,7 @@ stands otherwise.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from plimsoll.backends.kubernetes.operator import kinds
 from plimsoll.backends.kubernetes.operator.apply import Applier, Memory, Refused, newer
 from plimsoll.backends.kubernetes.operator.cache import Cache
 from plimsoll.backends.kubernetes.operator.judging import Look, refusal
+from plimsoll.backends.kubernetes.operator.kinds import Kind
 from plimsoll.backends.kubernetes.operator.models import adopt
 from plimsoll.backends.kubernetes.operator.revisions import revision_object, revision_status
 from plimsoll.backends.kubernetes.operator.rolling import Create, Delete, Phase, Roll, RollSettings, Scale, roll
@@ -112,6 +113,17 @@ class Keeper:
             one.name == revision or not (one.replicas or one.exist) for one in seen.workloads
         )
 
+    def unserved(self) -> set[Kind]:
+        """Kinds of which something was left out, since this cluster doesn't know them."""
+        return {kinds.kind_of(key) for kept in self._kept.values() for key in kept.memory.unserved}
+
+    def served(self, found: Collection[Kind]) -> list[ServiceKey]:
+        """It knows these now. The services of which something was left out."""
+        keys = [key for key, kept in self._kept.items() if kept.memory.served(found)]
+        for key in keys:
+            self._kept[key].rendered = None
+        return keys
+
     def forget_all(self) -> None:
         """Another operator acts now; what stood when we did may stand otherwise."""
         self._kept.clear()
@@ -202,32 +214,32 @@ class Keeper:
             await self._prepare(service, now)
         around = service_objects(once.service, self.world.platform, self.world.options, active=rolled.target)
         objects = [self._ours(service, obj) for obj in (*around.objects, *once.plan.objects)]
+        refused: list[Refused] = []
         if create is not None:
-            objects = await self._created(seen, once.wish, once.plan, create, objects)
+            try:
+                objects = await self._created(seen, once.plan, create, objects)
+            except Refused as first_of_all:
+                refused, objects = [first_of_all], [obj for obj in objects if not _is_workload(obj, once.plan.name)]
         elif seen.workload(once.plan.name) is None:  # it is going; it comes again once it is gone
             objects = [obj for obj in objects if not _is_workload(obj, once.plan.name)]
         owned = self.cache.owned[service.key]
         first = [obj for obj in objects if obj["kind"] in kinds.FIRST]
         rest = [obj for obj in objects if obj["kind"] not in kinds.FIRST]
-        refused = await self.applier.apply_all(first, kept.memory, owned)
+        refused += await self.applier.apply_all(first, kept.memory, owned)
         refused += await self.applier.apply_all(rest, kept.memory, owned)
         for obj in objects:
             stands = kept.memory.objects.get(key_of(obj))
             if create is not None and stands is not None and _is_workload(obj, once.plan.name):
                 kept.written[once.plan.name] = stands.version, now
-                self._tell(service, "Normal", "Created", f"revision {create.revision}: {create.replicas} replicas")
+                self._tell(service, "Normal", "Created", create.told)
         if refused:
             raise refused[0]
         await self._prune(kept, {key_of(obj) for obj in objects}, owned)
 
-    async def _created(
-        self, seen: Seen, wish: Wish, plan: RevisionPlan, create: Create, objects: list[Obj]
-    ) -> list[Obj]:
+    async def _created(self, seen: Seen, plan: RevisionPlan, create: Create, objects: list[Obj]) -> list[Obj]:
         """The new workload with its count, and its Revision. Where it exists and only the watch doesn't know yet, it is
         left as it is: an apply could take its count away."""
-        key = seen.service.key
-        kind = next(one for one in kinds.WORKLOADS if one.kind == wish.workload)
-        if await self.applier.exists(kind, key.namespace, plan.name):
+        if await self.applier.stands(next(obj for obj in objects if _is_workload(obj, plan.name))):
             return [obj for obj in objects if not _is_workload(obj, plan.name)]
         made = [
             {**obj, "spec": {"replicas": create.replicas, **obj["spec"]}} if _is_workload(obj, plan.name) else obj
@@ -242,6 +254,7 @@ class Keeper:
         """What we made once and is rendered no more. Revisions' objects are the roll's."""
         for name in [name for name in kept.memory.objects if name not in known]:
             del kept.memory.objects[name]
+            kept.memory.unserved.discard(name)
         for name, one in list(owned.items()):
             if name not in known and not one.revision and one.ours and not one.deleting and self._may_act():
                 await self.applier.delete(kinds.kind_of(name), name.namespace, name.name)

@@ -1,5 +1,6 @@
 """The kinds of objects that services become: where they live in the API, and which of them not every cluster has."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from plimsoll.backends.kubernetes.api import path_of
@@ -12,13 +13,18 @@ OWNED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY},{SERVICE_LABEL}"
 @dataclass(frozen=True, slots=True)
 class Kind:
     """`foreign`: served only where somebody installed it. `shared`: of all services of a namespace, without an owner:
-    applied, never pruned, not watched."""
+    applied, never pruned, not watched. `newer`: the API version that has the same objects, and counts where it is
+    served."""
 
     api_version: str
     kind: str
     plural: str
     foreign: bool = False
     shared: bool = False
+    newer: str = ""
+
+    def served(self, apis: Collection[str]) -> bool:
+        return self.api_version in apis and self.newer not in apis
 
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
         return path_of(self.api_version, self.plural, namespace, name, subresource)
@@ -43,6 +49,13 @@ OWNED = (
     Kind("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors", foreign=True),
     Kind("monitoring.coreos.com/v1", "PodMonitor", "podmonitors", foreign=True),
     Kind("resource.k8s.io/v1", "ResourceClaimTemplate", "resourceclaimtemplates", foreign=True),
+    Kind(
+        "resource.k8s.io/v1beta1",
+        "ResourceClaimTemplate",
+        "resourceclaimtemplates",
+        foreign=True,
+        newer="resource.k8s.io/v1",
+    ),  # before Kubernetes 1.34
 )
 SHARED = (
     Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", shared=True),

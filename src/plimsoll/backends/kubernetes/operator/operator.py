@@ -30,11 +30,13 @@ from plimsoll.backends.kubernetes.operator.seen import ServiceKey
 from plimsoll.backends.kubernetes.operator.status import StatusSettings
 from plimsoll.backends.kubernetes.operator.telling import Recorder
 from plimsoll.backends.kubernetes.operator.watches import Watches
-from plimsoll.backends.kubernetes.operator.world import discovered, platform_of
+from plimsoll.backends.kubernetes.operator.world import discovered, platform_of, served_kinds
 from plimsoll.backends.kubernetes.options import ClusterOptions
 from plimsoll.spec import Platform
 
 LOG = logging.getLogger(__name__)
+
+_LOOK_AROUND_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ class Operator:
             self._each(self.settings.figures_every_s, self._ask_figures),
             self._each(self.settings.certificates_every_s, self._renew, self._leads),
             self._each(self.settings.certificates_every_s, self._certify, self._certify_now),
-            self._each(0.5, self._look_around),
+            self._each(_LOOK_AROUND_S, self._look_around),
             self._dispatch(),
         ]
         tasks = [asyncio.create_task(one) for one in endless]
@@ -176,11 +178,13 @@ class Operator:
     async def _dispatch(self) -> None:
         while True:
             now = time.monotonic()
-            if self._may_look:
+            may_look = self._may_look
+            if may_look:
                 while (key := self.queue.take(now)) is not None:
                     self._working[key] = asyncio.create_task(self._work(key))
             self._wake.clear()
-            wait_s = self.queue.wait_s(now) if self._may_look else None
+            # What keeps a leader from looking (a new kind's objects are listed first) ends without a word.
+            wait_s = self.queue.wait_s(now) if may_look else _LOOK_AROUND_S if self.elected.leading else None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()
@@ -253,6 +257,11 @@ class Operator:
             self.world.options = found
             self.world.serial += 1
             self._all()
+        if (unserved := self.keeper.unserved()) and (come := await served_kinds(self._api, unserved)):
+            now = time.monotonic()
+            for key in self.keeper.served(come):
+                self.queue.add(key, now)
+            self._wake.set()
 
     def _platform(self) -> None:
         platform, name, problem = platform_of(self.watches.platform_objects())

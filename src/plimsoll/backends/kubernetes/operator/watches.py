@@ -101,11 +101,11 @@ class Watches:
         for kind in kinds.OWNED:
             if not kind.foreign:
                 continue
-            if kind.api_version in apis and kind not in self._foreign:
+            if kind.served(apis) and kind not in self._foreign:
                 self._foreign[kind] = self._owned(kind)
                 for one in self._foreign[kind]:
                     self._start(one)
-            elif kind.api_version not in apis and kind in self._foreign:
+            elif not kind.served(apis) and kind in self._foreign:
                 for one in self._foreign.pop(kind):
                     self._tasks.pop(one).cancel()
 

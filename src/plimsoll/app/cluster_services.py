@@ -118,6 +118,8 @@ async def statuses(reach: Reach, name: str | None, *, everywhere: bool = False) 
         return [telling.told_of(service, pods)]
     namespace = "" if everywhere else reach.api.namespace
     services = await reach.list(API_VERSION, KIND, namespace)
+    if namespace and not services:
+        await _space_is_there(reach)
     pods = await reach.list("v1", "Pod", namespace, labels=SERVICE_LABEL)
     grouped: dict[tuple[str, str], list[Obj]] = {}
     for pod in pods:
@@ -131,6 +133,35 @@ async def statuses(reach: Reach, name: str | None, *, everywhere: bool = False) 
     ]
 
 
+async def _space_is_there(reach: Reach) -> None:
+    """Raises UserError where there is no such namespace, with the nearest. Who may not look is not told."""
+    from plimsoll.backends.kubernetes.api import ApiError
+
+    try:
+        if await reach.get("v1", "Namespace", reach.api.namespace) is not None:
+            return
+        near = get_close_matches(reach.api.namespace, await namespaces(reach), n=1)
+    except ApiError as error:
+        if error.code == 403:
+            return
+        raise
+    raise UserError(f"there is no namespace {reach.api.namespace}" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+async def namespaces(reach: Reach) -> list[str]:
+    return sorted(one["metadata"]["name"] for one in await reach.list("v1", "Namespace"))
+
+
+async def deployments(reach: Reach) -> list[str]:
+    """That aren't a service's."""
+    found = await reach.list("apps/v1", "Deployment", reach.api.namespace, labels=f"!{SERVICE_LABEL}")
+    return sorted(one["metadata"]["name"] for one in found)
+
+
+async def tenants(reach: Reach) -> list[str]:
+    return sorted(one["metadata"]["name"] for one in await reach.list(API_VERSION, "Tenant"))
+
+
 async def names(reach: Reach) -> list[str]:
     return sorted(one["metadata"]["name"] for one in await reach.list(API_VERSION, KIND, reach.api.namespace))
 
@@ -141,6 +172,8 @@ async def find(reach: Reach, name: str) -> Obj:
     if found is not None:
         return found
     known, where = await names(reach), f"in namespace {reach.api.namespace}"
+    if not known:
+        await _space_is_there(reach)
     near = get_close_matches(name, known, n=1)
     if near:
         raise UserError(f"no service {name!r} {where}; did you mean {near[0]}?")
@@ -169,6 +202,8 @@ async def logs(
 async def _only(reach: Reach) -> str:
     await _installed(reach)
     known = await names(reach)
+    if not known:
+        await _space_is_there(reach)
     if len(known) != 1:
         raise UserError(f"name one of: {', '.join(known)}" if known else f"no services in {reach.api.namespace}")
     return known[0]

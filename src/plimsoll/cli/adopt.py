@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from plimsoll.cli import completion
 from plimsoll.cli.console import err, out
 from plimsoll.cli.preflight import Context
 
@@ -12,7 +13,9 @@ def adopt(
     objects: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="KIND/NAME", help="deployment/NAME; hpa/NAME and service/NAME where they aren't found by it."
+            metavar="KIND/NAME",
+            help="deployment/NAME; hpa/NAME and service/NAME where they aren't found by it.",
+            autocompletion=completion.deployments,
         ),
     ] = None,
     files: Annotated[
@@ -21,7 +24,15 @@ def adopt(
     ] = None,
     context: Context = None,
     namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Where they are.", show_default=False)
+        str | None,
+        typer.Option(
+            "--namespace",
+            "-n",
+            metavar="NAME",
+            help="Where they are.",
+            show_default=False,
+            autocompletion=completion.namespaces,
+        ),
     ] = None,
     app: Annotated[
         str | None,

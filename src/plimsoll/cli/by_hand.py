@@ -116,6 +116,7 @@ def delete(
     ],
     port: Port = None,
     no_wait: NoWait = False,
+    as_json: AsJson = False,
     context: Context = None,
     namespace: Namespace = None,
 ) -> None:
@@ -124,8 +125,9 @@ def delete(
     Files stay as they are. `tenant/NAME` deletes a tenant: its keys open nothing any more.
     """
     if cluster.meant(context, namespace):
-        cluster.delete(names, context, namespace, wait=not no_wait)
+        cluster.delete(names, context, namespace, wait=not no_wait, as_json=as_json)
         return
+    told = err() if as_json else out()
     client = client_of(port)
     services = [name for name in names if not name.startswith(("tenant/", "platform/"))]
     for name in services:
@@ -133,12 +135,14 @@ def delete(
     for name in sorted(set(names) - set(services)):
         kind, _, rest = name.partition("/")
         (client.delete_tenant if kind == "tenant" else client.delete_platform)(rest)
-        out().line(f"  {name}   deleted")
+        told.line(f"  {name}   deleted")
     for name in _delete_services(client, services):
         until = time.monotonic() + 60.0
         while not no_wait and time.monotonic() < until and name in {one["name"] for one in client.services()}:
             time.sleep(POLL_S)
-        out().line(f"  {name}   deleted")
+        told.line(f"  {name}   deleted")
+    if as_json:
+        print(json.dumps({"deleted": names}))
 
 
 def _delete_services(client: "AdminClient", names: list[str]) -> list[str]:

@@ -23,12 +23,12 @@ Context = Annotated[
 Namespace = Annotated[
     str | None,
     typer.Option("--namespace", "-n", metavar="NAME", help="On a cluster: the namespace. [default: the context's]",
-                 show_default=False),
+                 show_default=False, autocompletion=completion.namespaces),
 ]  # fmt: skip
 LogsNamespace = Annotated[  # there -n are lines
     str | None,
     typer.Option("--namespace", metavar="NAME", help="On a cluster: the namespace. [default: the context's]",
-                 show_default=False),
+                 show_default=False, autocompletion=completion.namespaces),
 ]  # fmt: skip
 Everywhere = Annotated[bool, typer.Option("--all-namespaces", "-A", help="On a cluster: of all namespaces.")]
 
@@ -97,7 +97,9 @@ def status(
         found = ask()
         table = render(found, instances=name is not None, width=console.width, now=time.time())
         urls = [Text(f"{one['name']}  {one['url']}", "dim") for one in found if one["url"]]
-        return Group(table if found else Text("no services; add one with: plimsoll apply FILE --context …"), *urls)
+        where = "" if everywhere or not namespace else f" in namespace {namespace}"
+        empty = Text(f"no services{where}; add one with: plimsoll apply FILE --context …")
+        return Group(table if found else empty, *urls)
 
     if not watch:
         console.print(page())
@@ -174,19 +176,25 @@ def scale(name: str, replicas: int | None, context: str | None, namespace: str |
         err().line(f"  {name}   {words}", "yellow")
 
 
-def delete(given: list[str], context: str | None, namespace: str | None, *, wait: bool) -> None:
+def delete(given: list[str], context: str | None, namespace: str | None, *, wait: bool, as_json: bool) -> None:
     from plimsoll.app import cluster_services as work
     from plimsoll.app.cluster import on_cluster
 
-    console: Console = out()
+    console: Console = err() if as_json else out()
 
-    async def run(reach: Any) -> None:
+    async def run(reach: Any) -> dict[str, list[str]]:
         for name in given:
             if "/" not in name:
                 await work.find(reach, name)  # all names are checked before any is deleted
-        ending = [(name, await work.delete(reach, name)) for name in given]
-        for name, service in ending:
+        asked = [(name, await work.delete(reach, name)) for name in given]
+        ending = []
+        for name, service in asked:
             gone = service is None or not wait or await work.await_gone(reach, service, 60.0)
             console.line(f"  {name}   {'deleted' if gone else 'is still ending: requests in flight'}")
+            if not gone:
+                ending.append(name)
+        return {"deleted": [name for name in given if name not in ending], "ending": ending}
 
-    on_cluster(context, namespace, run)
+    done = on_cluster(context, namespace, run)
+    if as_json:
+        print(json.dumps(done))

@@ -19,17 +19,32 @@ def service_names(ctx: typer.Context, incomplete: str) -> list[str]:
     return local_names(incomplete)
 
 
-def _in_cluster(context: str | None, namespace: str | None, incomplete: str) -> list[str]:
-    """None, quietly, where it can't be asked."""
+def _in_cluster(context: str | None, namespace: str | None, incomplete: str, what: str = "names") -> list[str]:
+    """What that function of `cluster_services` finds. None, quietly, where it can't be asked."""
     from plimsoll.core.errors import PlimsollError
 
     try:
+        from plimsoll.app import cluster_services
         from plimsoll.app.cluster import on_cluster
-        from plimsoll.app.cluster_services import names
 
-        return [name for name in on_cluster(context, namespace, names) if name.startswith(incomplete)]
+        found = on_cluster(context, namespace, getattr(cluster_services, what))
+        return [name for name in found if name.startswith(incomplete)]
     except (PlimsollError, ImportError):
         return []
+
+
+def namespaces(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Of the context's cluster, or the current one's."""
+    return _in_cluster(ctx.params.get("context"), None, incomplete, "namespaces")
+
+
+def deployments(ctx: typer.Context, incomplete: str) -> list[str]:
+    """As `deployment/NAME`."""
+    kind, slash, rest = incomplete.partition("/")
+    if (kind != "deployment") if slash else not "deployment/".startswith(kind):
+        return []
+    found = _in_cluster(ctx.params.get("context"), ctx.params.get("namespace"), rest, "deployments")
+    return [f"deployment/{name}" for name in found]
 
 
 def local_names(incomplete: str) -> list[str]:
@@ -46,15 +61,17 @@ def tenant_names(incomplete: str) -> list[str]:
 
 
 def deletable_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    return sorted({*service_names(ctx, incomplete), *(f"tenant/{name}" for name in _tenants_after(incomplete))})
+    return sorted({*service_names(ctx, incomplete), *(f"tenant/{name}" for name in _tenants_after(ctx, incomplete))})
 
 
-def _tenants_after(incomplete: str) -> list[str]:
+def _tenants_after(ctx: typer.Context, incomplete: str) -> list[str]:
     """Of `tenant/sh`: the tenants that begin with `sh`."""
     kind, slash, rest = incomplete.partition("/")
-    if not slash:
-        return tenant_names("") if "tenant/".startswith(kind) else []
-    return tenant_names(rest) if kind == "tenant" else []
+    if (kind != "tenant") if slash else not "tenant/".startswith(kind):
+        return []
+    if ctx.params.get("context") or ctx.params.get("namespace"):
+        return _in_cluster(ctx.params.get("context"), ctx.params.get("namespace"), rest, "tenants")
+    return tenant_names(rest)
 
 
 def _names(incomplete: str, ask: "Callable[[AdminClient], list[str]]") -> list[str]:

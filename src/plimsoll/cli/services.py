@@ -246,6 +246,13 @@ def _ago(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
+def _lines(text: str) -> int:
+    if not str(text).isdecimal():
+        hint = "expected 0 or more" if text[:1] == "-" else f"a cluster's namespace is --namespace {text} here"
+        raise typer.BadParameter(f"{text} is no number of lines; {hint}")
+    return int(text)
+
+
 def logs(
     name: Annotated[
         str | None,
@@ -255,7 +262,9 @@ def logs(
     ] = None,
     port: Port = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines as they come.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, metavar="N", help="How many of the last lines.")] = 100,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="N", help="How many of the last lines.", parser=_lines)
+    ] = 100,
     replica: Annotated[
         str | None, typer.Option(metavar="ID", help="One replica alone, by its id.", show_default=False)
     ] = None,

@@ -44,6 +44,10 @@ class Create:
     revision: str
     replicas: int
 
+    @property
+    def told(self) -> str:
+        return f"revision {self.revision}: {self.replicas} replica{'s' * (self.replicas != 1)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:

@@ -49,7 +49,7 @@ def estimate(study: Study) -> Estimate:
     if study.options.fast:
         rounds = -(-len(study.variants) // workers)
         seconds = study.seconds * rounds * _fluid_cost(study)
-        return Estimate(seconds, 0.0, study.requests, len(study.variants), workers, "")
+        return Estimate(seconds, 0.0, study.requests, len(study.variants), workers, _minute_slice(study, seconds))
     each = study.requests / _measured(study) + study.seconds * _tick_cost(study)
     rounds = -(-len(study.variants) // workers)
     seconds, rate = each * rounds, study.requests / each
@@ -132,7 +132,10 @@ def _around(study: Study, peak: int, requests: float, most_s: float = inf) -> tu
 def _minute_slice(study: Study, seconds: float) -> str:
     if seconds <= 60:
         return ""
-    begin, end = _busiest(study, study.requests * 60 / seconds)
+    part = 60 / seconds
+    # The fluid model's time goes by simulated seconds, the other one's by requests.
+    most = (inf, study.seconds * part) if study.options.fast else (study.requests * part, inf)
+    begin, end = _around(study, int(_counts(study).argmax()), *most)
     speedup, first_s = study.options.speedup, study.planned[0].slice_start_s
     whole = [round((first_s + at * speedup) / 60) * 60 for at in (begin, end)]
     return f"{format_duration(whole[0])}/{format_duration(max(whole[1], whole[0] + 60))}"

@@ -134,10 +134,10 @@ def _lasts(seconds: float) -> str:
 
 
 def _offer(expected: "Estimate", study: "Study", console: Console) -> None:
-    ways = "--fast (a fluid model, its error printed)"
+    ways = [] if study.options.fast else ["--fast (a fluid model, its error printed)"]
     if expected.slice_text:
-        ways += f", or --slice {expected.slice_text} (the busiest part, a minute)"
-    console.line(f"  That is long. Shorter: {ways}. Ctrl-C ends it with what is done.", "yellow")
+        ways.append(f"--slice {expected.slice_text} (the busiest part, a minute)")
+    console.line(f"  That is long. Shorter: {', or '.join(ways)}. Ctrl-C ends it with what is done.", "yellow")
     if sys.stdin.isatty() and console.stream.isatty() and not typer.confirm("  Go on?", default=True):
         raise typer.Exit
 

@@ -2,8 +2,11 @@
 
 import pytest
 
+from plimsoll.app import plan
 from plimsoll.app.plan import estimate
 from plimsoll.app.plan_study import PlanOptions, prepare
+from plimsoll.cli.console import out
+from plimsoll.cli.plan import _offer
 from plimsoll.core.errors import UserError
 from plimsoll.core.units import parse_duration
 
@@ -55,6 +58,23 @@ def test_the_slice_that_is_offered_is_of_the_whole_recording(trace):
     begin_s, end_s = (parse_duration(text) for text in estimate(found).slice_text.split("/"))
     assert 2 * 3600 <= begin_s <= 200 * 60 <= end_s <= 6 * 3600
     assert begin_s + end_s == pytest.approx(400 * 60, abs=300)  # around the busiest minute
+
+
+def test_the_fluid_model_has_a_slice_to_offer_too(trace, monkeypatch, capsys):
+    """Its time goes by the simulated second: a minute's worth around the peak. And nobody is told to take --fast who
+    did."""
+    rows = [f"{hour * 3600},{50 if hour == 20 else 10}" for hour in range(48)]
+    found = study(trace(*rows, head="seconds,requests_per_second"), policies="fixed:8", fast=True)
+    monkeypatch.setattr(plan, "_fluid_cost", lambda study: 0.005)
+    expected = estimate(found)
+    assert expected.long
+    begin_s, end_s = (parse_duration(text) for text in expected.slice_text.split("/"))
+    assert 0 < begin_s <= 20.5 * 3600 <= end_s
+    assert end_s - begin_s == pytest.approx(60 / 0.005, abs=120)
+    _offer(expected, found, out())
+    told = capsys.readouterr().out
+    assert f"Shorter: --slice {expected.slice_text} (the busiest part, a minute)" in told
+    assert "--fast" not in told
 
 
 def test_a_fixed_count_beyond_the_bounds_says_what_it_is(trace):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).resolve().parents[3] / "bench"
-Outcome = namedtuple("Outcome", "case policy cold_s missed ratio replica_hours fast")
+Outcome = namedtuple("Outcome", "case policy cold_s missed ratio replica_hours fast acts", defaults=(0,))
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +36,27 @@ def test_one_default_beside_the_oracle_and_a_peer():
         ("budget, 2 traces: cost, mean", "1.05x", "ok"),
         ("budget beside keda, mean", "1.05x", "ok"),
     ]
-    hindsight = [Outcome("loud", "kpa:rps=200", 8.0, 0.01, 0.9, 9, True)]
-    assert rows(list=[*ours, *theirs], hindsight=hindsight)[-1] == ("budget's cost, mean", "1.22x", "MISSED")
+    tuned = [
+        Outcome("quiet", "kpa:rps=300", 8.0, 0.01, 1, 10, True),
+        Outcome("loud", "kpa:rps=200", 8, 0, 0.9, 9, True),
+    ]
+    assert rows(hindsight=[*ours, *tuned]) == [("budget's cost, mean", "1.11x", "MISSED"), (
+        "budget's cost, worst", "1.22x", "")]  # fmt: skip
+
+
+def test_a_fixed_count_is_beside_everything():
+    fewest = [Outcome("quiet", "fixed:7", 8, 0, 1.1, 7, True), Outcome("loud", "fixed:30", 8, 0.01, 3.5, 30, True)]
+    assert rows(fixed=fewest) == [
+        ("fixed, the fewest for each trace by itself: cost, mean", "2.30x", ""),
+        ("fixed, the fewest for each trace by itself: least", "1.10x", ""),
+    ]
+
+
+def test_steady_load_may_turn_once_in_five_minutes():
+    what = "2 rates from 20/s to 27/s: changes of direction in 5 minutes, most"
+    for most, verdict in ((1, "ok"), (2, "MISSED")):
+        turns = [Outcome(f"{rate}/s", "budget", 8, 0, 0, 1, True, acts) for rate, acts in ((20, most), (27, 0))]
+        assert rows(noise=turns) == [(what, str(most), verdict)]
 
 
 def test_slow_nodes_have_a_bar_where_traffic_can_be_followed():

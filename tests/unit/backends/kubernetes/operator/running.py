@@ -161,7 +161,7 @@ class Shop:
         return {
             obj["metadata"]["name"]: obj
             for obj in found
-            if obj["metadata"]["labels"].get("plimsoll.dev/service") == self.name
+            if obj["metadata"].get("labels", {}).get("plimsoll.dev/service") == self.name
         }
 
     def counts(self):

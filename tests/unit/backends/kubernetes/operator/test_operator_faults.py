@@ -159,6 +159,56 @@ def test_a_missing_verb_is_a_condition_that_names_it(cluster):
         Shop(cluster).ready(count=2)
 
 
+def test_what_is_anothers_is_not_taken_over_and_it_is_said(cluster):
+    """Of each kind one: a Service that somebody's Deployment serves behind, the revision's own Deployment and its file."""
+    with OperatorProcess(cluster, PLIMSOLL_RETRY_SECONDS=1) as operator:
+        leads(operator)
+        shop = Shop(cluster)
+        theirs = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": shop.name, "namespace": SHOP},
+                  "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 80, "targetPort": 5000}]}}  # fmt: skip
+        cluster.apply(theirs, manager="kubectl")
+        cluster.apply(service())
+        found = condition(shop.ready("ApplyFailed"))
+        assert "can't apply Service mood: there is one of that name that is not this service's" in found["message"]
+        stands = cluster.get("Service", shop.name, SHOP)
+        assert stands["spec"]["selector"] == {"app": "theirs"}
+        assert "ownerReferences" not in stands["metadata"], "nor would it go with our service"
+        until(lambda: sum(shop.counts().values()) == 2, "the others are applied all the same")
+        until(lambda: any(e["reason"] == "ApplyFailed" for e in cluster.objects("Event", SHOP)))
+        labels = {"plimsoll.dev/service": shop.name, "app.kubernetes.io/managed-by": "plimsoll"}
+        cluster.apply({**theirs, "metadata": {**theirs["metadata"], "labels": labels}}, manager="kubectl")
+        shop.ready(count=2)
+        assert cluster.get("Service", shop.name, SHOP)["spec"]["selector"] != {"app": "theirs"}, "it was handed over"
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "ConfigMap"])
+def test_a_revisions_own_name_may_be_anothers(cluster, kind):
+    shop = Shop(cluster)
+    with OperatorProcess(cluster) as operator:
+        leads(operator)
+        cluster.apply(service())
+        shop.ready(count=2)
+        (name,) = shop.deployments()
+        theirs = cluster.get(kind, name, SHOP)
+        shop.delete()
+        until(lambda: cluster.get(kind, name, SHOP) is None)
+        bare = {"apiVersion": theirs["apiVersion"], "kind": kind, "metadata": {"name": name, "namespace": SHOP}}
+        if kind == "Deployment":
+            labels, containers = {"app": "theirs"}, theirs["spec"]["template"]["spec"]["containers"]
+            pods = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
+            bare["spec"] = {"replicas": 3, "selector": {"matchLabels": labels}, "template": pods}
+        else:
+            bare["data"] = {"mine": "x"}
+        cluster.apply(bare, manager="kubectl")
+        cluster.apply(service())
+        found = condition(shop.ready("ApplyFailed"))
+        assert f"can't apply {kind} {name}: there is one of that name" in found["message"]
+        stands = cluster.get(kind, name, SHOP)
+        assert (stands.get("data"), stands.get("spec", {}).get("replicas")) in (({"mine": "x"}, None), (None, 3))
+        assert "ownerReferences" not in stands["metadata"]
+        assert cluster.get("Service", shop.name, SHOP) is not None, "the others are applied all the same"
+
+
 def test_what_can_not_be_watched_is_a_condition_and_nothing_is_done_blindly(cluster):
     with OperatorProcess(cluster) as operator:
         leads(operator)

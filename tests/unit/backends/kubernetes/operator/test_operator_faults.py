@@ -160,7 +160,7 @@ def test_a_missing_verb_is_a_condition_that_names_it(cluster):
 
 
 def test_what_is_anothers_is_not_taken_over_and_it_is_said(cluster):
-    """Of each kind one: a Service that somebody's Deployment serves behind, the revision's own Deployment and its file."""
+    """A Service that leads to somebody's own Deployment."""
     with OperatorProcess(cluster, PLIMSOLL_RETRY_SECONDS=1) as operator:
         leads(operator)
         shop = Shop(cluster)

@@ -10,7 +10,7 @@ import yaml
 from plimsoll.backends.kubernetes.install.adopting import Adopted, adopt, choose, files_of
 from plimsoll.backends.kubernetes.install.adopting.apps import Endpoint, endpoints
 from plimsoll.backends.kubernetes.install.adopting.choosing import WORKLOADS, Found
-from plimsoll.backends.kubernetes.names import API_VERSION
+from plimsoll.backends.kubernetes.names import API_VERSION, SERVICE_LABEL
 from plimsoll.backends.kubernetes.objects import Obj
 from plimsoll.core.errors import HostError, UserError
 
@@ -56,7 +56,8 @@ async def from_cluster(reach: "Reach", wanted: Sequence[str]) -> tuple[Found, di
     if not any(one.partition("/")[0] for one in wanted):
         raise UserError("name what to adopt: plimsoll adopt deployment/NAME")
     namespace = reach.api.namespace
-    objects = [_plain(obj) for kind in _KINDS for obj in await reach.list(*kind, namespace)]
+    found = [await reach.list(*kind, namespace, labels=f"!{SERVICE_LABEL}") for kind in _KINDS]  # not what is ours
+    objects = [_plain(obj) for each in found for obj in each]
     classes: dict[str, str] = {}
     for platform in await reach.list(API_VERSION, "Platform"):
         for one in (platform.get("spec") or {}).get("acceleratorClasses") or []:

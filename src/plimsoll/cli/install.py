@@ -150,7 +150,8 @@ def uninstall(
         return
     names = ", ".join(f"{one['metadata'].get('namespace')}/{one['metadata']['name']}" for one in services) or "none"
     fate = "go on without Plimsoll" if keep_services else "end"
-    console.line(f"{len(services)} services {fate}: {names}")
+    goes = fate if len(services) != 1 else "goes on without Plimsoll" if keep_services else "ends"
+    console.line(f"{len(services)} service{'s' * (len(services) != 1)} {goes}: {names}")
     if dry_run:
         for obj in mine:
             console.line(f"  {named(obj)}", "dim")

@@ -16,6 +16,10 @@ _POD = (
     "nodeSelector", "affinity", "tolerations", "priorityClassName", "imagePullSecrets", "topologySpreadConstraints",
     "runtimeClassName", "schedulerName", "hostAliases", "dnsConfig", "serviceAccountName", "initContainers", "volumes",
 )  # fmt: skip
+# What an API server writes into each container where nothing was said.
+_FILLED_IN: Obj = {
+    "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File", "resources": {},
+}  # fmt: skip
 _OWN_ENV = re.compile(r"(PLIMSOLL_.*|POD_NAME|POD_IP)\Z")
 _OWN_VOLUMES = ("config", "tmp", "model")
 
@@ -41,7 +45,7 @@ def resources_of(container: Mapping[str, Any], notes: list[str]) -> Obj:
         kept = {key: _text(value) for key, value in (written.get(part) or {}).items() if key in ("cpu", "memory")}
         if kept:
             found[part] = kept
-    if not found:
+    if not found and not any(note.startswith("resources.requests.") for note in notes):  # what is guessed is told
         notes.append("resources: the Deployment has none; measure with plimsoll profile, and write what it takes")
     return found
 
@@ -100,6 +104,10 @@ def pod_template(workload: Mapping[str, Any], container: Mapping[str, Any], env:
     template = workload["spec"]["template"]
     spec: Mapping[str, Any] = template["spec"]
     kept: Obj = {key: spec[key] for key in _POD if spec.get(key)}
+    if kept.get("schedulerName") == "default-scheduler":
+        del kept["schedulerName"]
+    if "initContainers" in kept:
+        kept["initContainers"] = list(map(_as_written, kept["initContainers"]))
     taken = [one["name"] for one in kept.get("volumes", []) if one["name"] in _OWN_VOLUMES]
     if taken:
         notes.append(f"podTemplate: the volume {taken[0]} has a name of the server's; rename it, and its mounts")
@@ -112,7 +120,8 @@ def pod_template(workload: Mapping[str, Any], container: Mapping[str, Any], env:
         }
     )
     containers = [own] if len(own) > 1 else []
-    containers += [one for one in spec.get("containers") or [] if one.get("name") != container.get("name")]
+    others = [one for one in spec.get("containers") or [] if one.get("name") != container.get("name")]
+    containers += map(_as_written, others)
     if containers:
         kept["containers"] = containers
     for key in ("hostNetwork", "hostPID", "hostIPC"):
@@ -127,6 +136,10 @@ def pod_template(workload: Mapping[str, Any], container: Mapping[str, Any], env:
     }
     found: Obj = {"metadata": {"annotations": annotations}} if annotations else {}
     return found | ({"spec": kept} if kept else {})
+
+
+def _as_written(container: Mapping[str, Any]) -> Obj:
+    return {key: value for key, value in container.items() if key not in _FILLED_IN or value != _FILLED_IN[key]}
 
 
 def port_of(container: Mapping[str, Any]) -> int | None:

@@ -98,6 +98,7 @@ def test_an_autoscaler_that_never_worked_is_told():
     adopted = converted(deployment(), hpa(metrics=[resource("cpu", averageUtilization=50)]))
     assert adopted.service["spec"]["resources"] == {"requests": {"cpu": "1"}}
     assert any("never had a share of it" in note for note in adopted.notes)
+    assert not any("the Deployment has none; measure" in note for note in adopted.notes), "said already"
 
 
 def test_bounds_and_windows_of_an_autoscaler():
@@ -160,6 +161,20 @@ def test_sidecars_come_along_and_the_listening_container_is_the_model():
     made["spec"]["template"]["spec"]["containers"].insert(0, {"name": "proxy", "image": "registry.example.com/proxy:1"})
     template = converted(made).service["spec"]["podTemplate"]["spec"]
     assert [one["name"] for one in template["containers"]] == ["proxy"]
+
+
+def test_what_an_api_server_filled_in_is_nobodys_wish():
+    made = deployment(pod={"schedulerName": "default-scheduler", "initContainers": [{"name": "a", "image": "x:1"}]})
+    spec = made["spec"]["template"]["spec"]
+    spec["containers"].insert(0, {"name": "proxy", "image": "registry.example.com/proxy:1"})
+    wanted = converted(copy.deepcopy(made)).service
+    filled = {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File", "resources": {}}
+    for one in (spec["initContainers"][0], spec["containers"][0]):
+        one.update(filled)
+    assert converted(made).service == wanted
+    assert "schedulerName" not in wanted["spec"]["podTemplate"]["spec"]
+    own = converted(deployment(pod={"schedulerName": "binpack"})).service["spec"]["podTemplate"]["spec"]
+    assert own == {"schedulerName": "binpack"}
 
 
 def test_slow_starts_keep_their_time():

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -96,7 +97,8 @@ def status(
     def page() -> Group:
         found = ask()
         table = render(found, instances=name is not None, width=console.width, now=time.time())
-        urls = [Text(f"{one['name']}  {one['url']}", "dim") for one in found if one["url"]]
+        alike = Counter(one["url"] for one in found)
+        urls = [Text(f"{one['name']}  {_place(one, alike)}", "dim") for one in found if one["url"]]
         where = "" if everywhere or not namespace else f" in namespace {namespace}"
         empty = Text(f"no services{where}; add one with: plimsoll apply FILE --context …")
         return Group(table if found else empty, *urls)
@@ -108,6 +110,12 @@ def status(
         while True:
             time.sleep(2.0)
             live.update(page(), refresh=True)
+
+
+def _place(service: dict[str, Any], alike: Counter[str]) -> str:
+    """Where two namespaces have one path at the gateway, the host says whose it is."""
+    url, name = str(service["url"]), str(service["name"]).rpartition("/")[2]
+    return url if alike[url] == 1 else f"{url}  (host: {name}.{service['namespace']})"
 
 
 def logs(

@@ -78,7 +78,7 @@ def validate(paths: Paths = None, as_json: AsJson = False) -> None:
                 problems.append(missing)
                 entry["errors"].append(_error(missing))
     for entry, service in served:  # the platform may stand in the last file
-        lines = not_honoured(service, platform=together.platform)
+        lines = [*not_honoured(service, platform=together.platform), *_of_one_name(service, together)]
         entry["not_honoured"] += [f"{service.name}: {line}" for line in lines]
     between = _between(together, problems)
     if between:
@@ -91,6 +91,15 @@ def validate(paths: Paths = None, as_json: AsJson = False) -> None:
         _print_report(report)
     if problems:
         raise typer.Exit(2)
+
+
+def _of_one_name(service: "ModelService", together: "Documents") -> list[str]:
+    """A cluster tells them apart by their namespaces."""
+    others = [one for one in together.services if one.name == service.name and one.namespace != service.namespace]
+    if not others:
+        return []
+    spaces = ", ".join(sorted(one.namespace or "none" for one in others))
+    return [f"metadata.name: also in namespace {spaces}; up takes one of them alone"]
 
 
 def _between(together: "Documents", problems: "list[SpecError]") -> "list[SpecError]":

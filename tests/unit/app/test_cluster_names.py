@@ -81,3 +81,14 @@ def test_what_was_deleted_is_told_to_programs(cluster, folder):
     done = CliRunner().invoke(app, ["delete", "mood", "tenant/acme", "-n", "default", "--json"])
     assert json.loads(done.stdout) == {"deleted": ["mood", "tenant/acme"], "ending": []}
     assert "mood   deleted" in done.stderr
+
+
+def test_two_of_one_path_at_the_gateway_are_told_apart_by_their_host(cluster, folder):
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+    kind, url = cluster.api.kind("plimsoll.dev/v1alpha1", "ModelService"), "http://gateway/v2/models/mood"
+    for namespace in ("default", "shop"):
+        applied(folder, namespace=namespace)
+        cluster.api.change_now(kind, namespace, "mood", lambda one: one.update(status={"url": url}), "status")
+    both = CliRunner().invoke(app, ["status", "-A"]).stdout
+    assert f"default/mood  {url}  (host: mood.default)\nshop/mood  {url}  (host: mood.shop)" in both
+    assert CliRunner().invoke(app, ["status", "-n", "shop"]).stdout.endswith(f"mood  {url}\n")

@@ -106,3 +106,11 @@ def test_a_model_that_cannot_load_names_its_line(service, run):
     assert done.returncode == 2
     assert done.stderr.startswith("error: model.py:1 ")
     assert "Traceback" not in done.stderr
+
+
+def test_one_name_in_two_namespaces_is_well_and_no_laptops(run, service, tmp_path):
+    both = [GOOD.replace("{name: mood}", f"{{name: mood, namespace: {each}}}") for each in ("shop", "bank")]
+    (tmp_path / "service.yaml").write_text("---\n".join(both))
+    done = run("validate")
+    assert done.returncode == 0, done.stderr
+    assert "not honoured here: mood: metadata.name: also in namespace bank; up takes one of them alone" in done.stdout

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from tests.support.gateway_host import Client
-from tests.support.replica_host import PUPPET, ReplicaChild
+from tests.support.puppet import PUPPET
+from tests.support.replica_host import ReplicaChild
 
 from plimsoll.backends.local.spawner_fork import ForkSpawner
 from plimsoll.control.stream import SnapshotServer

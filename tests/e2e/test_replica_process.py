@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.support.replica_host import PUPPET, Client, ReplicaChild
+from tests.support.puppet import PUPPET
+from tests.support.replica_host import Client, ReplicaChild
 
 from plimsoll.app.local import MODULES
 from plimsoll.backends.local.spawner_exec import ExecSpawner

@@ -1,6 +1,6 @@
 """Where replicas run. Declarative: `apply` what should be, `observe` what is; the backend works towards it.
 
-`tests/contracts/test_backends.py` runs one suite over `backends/fake`, `backends/local` and, later, Kubernetes.
+`tests/contracts/test_backends.py` runs one suite over `backends/fake`, `backends/local` and Kubernetes.
 """
 
 from collections.abc import Mapping

@@ -4,93 +4,14 @@ import asyncio
 import contextlib
 
 import pytest
+from tests.unit.control.reconcile_world import World, timeline
 
-from plimsoll.backends.fake.backend import FakeBackend, Life, ManualClock
-from plimsoll.control.controller import Controller, ControlSettings
+from plimsoll.backends.fake.backend import Life
+from plimsoll.control.controller import ControlSettings
 from plimsoll.control.status import Phase
 from plimsoll.control.wishes import UnknownService
 from plimsoll.core.errors import SpecErrors, UserError
-from plimsoll.core.snapshot import EndpointState, GatewayReport, ServiceReport
-from plimsoll.spec import load_text
-
-
-class World:
-    """A controller, a fake backend whose replicas' lives a test sets by revision number, one clock for both."""
-
-    def __init__(self, tmp_path) -> None:
-        self.folder = tmp_path / "mood"
-        self.folder.mkdir()
-        self.clock = ManualClock()
-        self.lives: dict[int, Life] = {}
-        self.backend = FakeBackend(self.clock, script=self._life)
-        self.controller = Controller(
-            self.backend, run_dir=tmp_path / "run", clock=self.clock, wall=lambda: 1000.0 + self.clock.now()
-        )
-        self.told = 0
-        self.started = asyncio.Event()
-
-    def _life(self, template, replica, restarts):
-        self.started.set()
-        return self.lives.get(self.number(template.service, template.revision), Life(startup_s=0.4))
-
-    def number(self, service, revision):
-        return self.controller._wishes.services[service].number(revision)
-
-    def save(self, code, name="model.py"):
-        (self.folder / name).write_text(code)
-
-    def service(self, name="mood", more="", path="./model.py"):
-        text = (
-            "apiVersion: plimsoll.dev/v1alpha1\nkind: ModelService\n"
-            f"metadata: {{name: {name}}}\nspec:\n  model: {{path: {path}}}\n{more}"
-        )
-        return load_text(text, file=str(self.folder / "service.yaml"))[0]
-
-    async def apply(self, *services, cause=""):
-        applied = await self.controller.apply(list(services) or [self.service()], cause=cause)
-        await self.turn()
-        return applied
-
-    async def turn(self):
-        """Ticks until nothing changes any more at this moment."""
-        for _ in range(4):
-            await self.controller.tick()
-            self.backend.settle()
-
-    async def until(self, moment):
-        """Moves the clock from event to event, a turn at each."""
-        await self.turn()
-        while (due := self.backend.next_event()) is not None and due <= moment:
-            self.clock.move_to(due)
-            self.backend.settle()
-            await self.turn()
-        self.clock.move_to(moment)
-        await self.turn()
-
-    def events(self):
-        """Messages since the last call, without what was merely applied."""
-        new = self.controller.timeline.since(self.told)
-        self.told = self.controller.timeline.last_seq
-        return [f"{event.service} {event.message}" for event in new if event.kind != "applied"]
-
-    def running(self):
-        """`rev/phase` of each replica."""
-        return sorted(f"{self.number(r.service, r.revision)}/{r.phase.value}" for r in self.backend.observe())
-
-    @property
-    def snapshot(self):
-        return self.controller.stream.snapshot
-
-    def view(self, name="mood"):
-        return next(view for view in self.snapshot.services if view.name == name)
-
-    def endpoints(self, state=EndpointState.READY):
-        return [endpoint for endpoint in self.view().endpoints if endpoint.state is state]
-
-    def report(self, version=None, name="mood", **figures):
-        entry = ServiceReport(**({"service": name, "requests_per_s": 0.0, "outcomes": {}} | figures))
-        version = self.snapshot.version if version is None else version
-        self.controller.stream.reports.take(GatewayReport("gateway-0", version, (entry,)))
+from plimsoll.core.snapshot import EndpointState
 
 
 @pytest.fixture
@@ -98,16 +19,6 @@ def world(tmp_path):
     made = World(tmp_path)
     made.save("one")
     return made
-
-
-def timeline(test):
-    """Runs an async test."""
-
-    def run(world):
-        asyncio.run(test(world))
-
-    run.__name__ = test.__name__
-    return run
 
 
 @timeline
@@ -122,128 +33,6 @@ async def test_a_first_start(world):
     (endpoint,) = world.view().endpoints
     assert endpoint.address.startswith("unix:/fake/")
     assert world.controller.status("mood").phase == Phase.READY
-
-
-@timeline
-async def test_a_changed_model_takes_over_before_the_old_one_goes(world):
-    await world.apply()
-    await world.until(1)
-    world.events()
-    world.report(outcomes={})
-    world.lives[1] = Life(startup_s=0.4)
-    world.save("two")
-    (applied,) = await world.apply(cause="model.py changed")
-    assert (applied.change, applied.revision_number) == ("updated", 2)
-    assert world.running() == ["1/ready", "2/starting"]
-    assert len(world.endpoints()) == 1
-    await world.until(1.4)
-    world.report()
-    await world.turn()
-    assert world.events() == ["mood model.py changed: rev 2 ready in 0.4 s, rev 1 drained, 0 requests failed"]
-    assert world.running() == ["2/ready"]
-    assert world.controller.status("mood").revision_number == 2
-
-
-@timeline
-async def test_the_failed_requests_of_a_replacement_are_counted(world):
-    await world.apply()
-    await world.until(1)
-    world.report(outcomes={"shed": 7})  # before: not of this replacement
-    world.save("two")
-    await world.apply()
-    await world.until(2)
-    world.report(outcomes={"shed": 7, "replica_lost": 2})
-    await world.turn()
-    assert world.events()[-1] == "mood rev 2 ready in 0.4 s, rev 1 drained, 2 requests failed"
-
-
-@timeline
-async def test_a_replacement_is_told_without_gateways_and_with_a_silent_one(world):
-    await world.apply()
-    await world.until(1)
-    world.save("two")
-    await world.apply()
-    await world.until(2)
-    assert "rev 1 drained" in world.events()[-1]
-    world.report(version=0)  # this one never has any snapshot in effect
-    world.save("three")
-    await world.apply()
-    await world.until(3)
-    assert world.events() == []
-    await world.until(4)  # 1.5 s after the old one went
-    assert "rev 2 drained" in world.events()[-1]
-
-
-@timeline
-async def test_replicas_are_replaced_one_by_one_and_capacity_never_falls(world):
-    service = world.service(more="  scaling: {minReplicas: 3}\n")
-    await world.apply(service)
-    await world.until(1)
-    world.save("two")
-    await world.apply(service)
-    ready, largest = [], 0
-    for step in range(30):
-        await world.until(1 + step * 0.1)
-        ready.append(len(world.endpoints()))
-        largest = max(largest, len(world.running()))
-    assert min(ready) == 3
-    assert largest <= 4
-    assert world.running() == ["2/ready"] * 3
-    assert world.controller.status("mood").phase == Phase.READY
-
-
-@timeline
-async def test_a_broken_model_leaves_the_last_good_one_serving(world):
-    await world.apply()
-    await world.until(1)
-    world.events()
-    world.lives[2] = Life(startup_s=0.1, fails="model.py:14 SyntaxError: expected ':'\nmore", log=("a", "b"))
-    world.save("broken(")
-    await world.apply()
-    await world.until(30)
-    assert world.events() == ["mood rev 2 FAILED: model.py:14 SyntaxError: expected ':'   (rev 1 keeps serving)"]
-    assert world.running() == ["1/ready"]
-    status = world.controller.status("mood")
-    assert (status.phase, status.revision_number) == (Phase.DEGRADED, 1)
-    assert "SyntaxError" in status.message
-    assert world.view().failed is None
-    assert len(world.endpoints()) == 1
-
-    world.save("mended")
-    await world.apply(cause="model.py changed")
-    await world.until(31)
-    assert world.events() == ["mood model.py changed: rev 3 ready in 0.4 s, rev 1 drained, 0 requests failed"]
-    assert world.controller.status("mood").phase == Phase.READY
-
-
-@timeline
-async def test_asking_again_for_a_failed_revision_tries_it_again(world):
-    await world.apply()
-    await world.until(1)
-    world.lives[2] = Life(startup_s=0.1, fails="no weights")
-    world.save("two")
-    await world.apply()
-    await world.until(2)
-    assert world.running() == ["1/ready"]
-    world.lives[2] = Life(startup_s=0.1)
-    await world.apply()
-    await world.until(3)
-    assert world.running() == ["2/ready"]
-
-
-@timeline
-async def test_going_back_to_earlier_content_is_the_earlier_revision(world):
-    await world.apply()
-    await world.until(1)
-    world.save("two")
-    await world.apply()
-    await world.until(2)
-    world.events()
-    world.save("one")
-    (applied,) = await world.apply()
-    assert applied.revision_number == 1
-    await world.until(3)
-    assert world.events() == ["mood rev 1 ready in 0.4 s, rev 2 drained, 0 requests failed"]
 
 
 @timeline

@@ -5,7 +5,8 @@ import signal
 import time
 
 import pytest
-from tests.support.replica_host import PUPPET, connected
+from tests.support.puppet import PUPPET
+from tests.support.replica_host import connected
 
 PROCESS = {"runtime": {"isolation": "Process", "predictTimeout": "1s"}}
 

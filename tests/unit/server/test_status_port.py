@@ -6,7 +6,8 @@ import ssl
 import pytest
 from tests.support.certificates import Authority
 from tests.support.ports import free_port
-from tests.support.replica_host import PUPPET, Client, connected
+from tests.support.puppet import PUPPET
+from tests.support.replica_host import Client, connected
 
 from plimsoll.backends.kubernetes.names import STATE_PATH
 from plimsoll.server import status_port

@@ -1,6 +1,7 @@
 """What holds for each store alike: a fetch that was killed goes on where it was, and the Secret's login is used.
 
-(Web servers, S3 and hubs are in test_fetching.py with their own words; logins of registries in test_registry.py.)
+(Web servers are in test_fetching.py, S3 and hubs in test_fetching_stores.py, with their own words; logins of registries
+in test_registry.py.)
 """
 
 import json
@@ -10,7 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from tests.support.artifact_servers import BucketApi, OciRegistry, WebFiles, _key_and_certificate
-from tests.unit.backends.kubernetes.artifacts.test_fetching import DATA, DIGEST, fetcher
+from tests.unit.backends.kubernetes.artifacts.fetching_kit import DATA, DIGEST, fetcher
 from tests.unit.backends.kubernetes.artifacts.test_registry import model, repository
 
 from plimsoll.backends.kubernetes.artifacts.fetching import fetch as fetch_module

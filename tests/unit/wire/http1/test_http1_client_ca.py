@@ -2,7 +2,7 @@
 
 from tests.support.certificates import client_context
 from tests.support.tls_client import TlsClient
-from tests.unit.wire.http1.test_http1_tls import ADDRESS, GET, ask, files, served, until
+from tests.unit.wire.http1.tls_kit import ADDRESS, GET, ask, files, served, until
 
 from plimsoll.wire.http1 import TlsSettings
 

@@ -3,8 +3,12 @@
 On a cluster the kubelet, Prometheus and the controller ask here; the serving port is the clients'. The stream says what
 the status pipe tells a local owner (docs/processes.md): first how things stand (`ready`, `draining`, `unready`), then
 each event as it comes, `load` once a second.
+
+Who asks whether it is ready with `plimsoll-wait: 2` is answered as soon as it is, or after two seconds that it isn't
+yet: a kubelet looks once a second at most, and the request that started this replica waits for that look.
 """
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +20,9 @@ from plimsoll.wire.status import refusal, retry_after
 
 STATE_PATH = "/plimsoll/state"
 _JSON_LINES = b"content-type: application/x-ndjson\r\ncache-control: no-store\r\n"
+READY_PATH = "/v2/health/ready"
+WAIT_HEADER = b"plimsoll-wait"
+_LONGEST_WAIT_S = 30
 _MOST_CONNECTIONS = 64  # probes, Prometheus, two controllers and somebody with curl
 
 
@@ -25,6 +32,7 @@ class StatusPort:
     def __init__(self, address: str, pages: Pages, owner: Callable[[dict[str, Any]], None]) -> None:
         self._listen, self._pages, self._owner = address, pages, owner
         self._streams: dict[Exchange, Stream] = {}
+        self._waiting: dict[Exchange, asyncio.TimerHandle] = {}
         self._standing = b""  # the last event that was no `load`
         settings = HttpSettings(max_connections=_MOST_CONNECTIONS, max_body_bytes=0, half_close=False)
         self._http = HttpServer(self, settings)
@@ -38,6 +46,7 @@ class StatusPort:
         for stream in self._streams.values():
             stream.end()
         self._streams.clear()
+        self._wake()
         await self._http.close(0)
 
     def report(self, event: dict[str, Any]) -> None:
@@ -45,6 +54,7 @@ class StatusPort:
         line = json.dumps(event).encode() + b"\n"
         if event["event"] != "load":
             self._standing = line
+            self._wake()
         for stream in self._streams.values():
             stream.send(line)
 
@@ -54,13 +64,15 @@ class StatusPort:
         try:
             if exchange.path == STATE_PATH:
                 self._stream(exchange)
-            else:
+            elif not self._waits(exchange):
                 self._page(exchange)
         except RequestError as error:
             exchange.respond(*refusal(error))
 
     def on_gone(self, exchange: Exchange) -> None:
         self._streams.pop(exchange, None)
+        if (timer := self._waiting.pop(exchange, None)) is not None:
+            timer.cancel()
 
     def on_refused(self, error: RequestError, arrived: float) -> tuple[int, bytes, bytes]:
         return refusal(error)
@@ -74,6 +86,26 @@ class StatusPort:
         self._streams[exchange] = stream
         if self._standing:
             stream.send(self._standing)
+
+    def _waits(self, exchange: Exchange) -> bool:
+        """Whether it is answered later."""
+        seconds = exchange.header(WAIT_HEADER)
+        # What has stood as something else than starting (it drains, its model failed) won't be ready.
+        if seconds is None or exchange.path != READY_PATH or self._pages.ready or self._standing:
+            return False
+        if not seconds.isdigit() or int(seconds) > _LONGEST_WAIT_S:
+            return False
+        loop = asyncio.get_running_loop()
+        self._waiting[exchange] = loop.call_later(int(seconds), self._answer_waiting, exchange)
+        return True
+
+    def _wake(self) -> None:
+        for exchange in list(self._waiting):
+            self._answer_waiting(exchange)
+
+    def _answer_waiting(self, exchange: Exchange) -> None:
+        self._waiting.pop(exchange).cancel()
+        self._page(exchange)
 
     def _page(self, exchange: Exchange) -> None:
         answer = self._pages.answer(exchange.path, exchange.method, exchange.header(b"accept") or b"")

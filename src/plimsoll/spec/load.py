@@ -3,15 +3,19 @@
 import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plimsoll.core.errors import SpecError, SpecErrors
 from plimsoll.spec import later
 from plimsoll.spec.base import API_VERSION, Whole
-from plimsoll.spec.document import MAX_CHARACTERS, Document, read_documents
 from plimsoll.spec.platform import Platform
 from plimsoll.spec.service import KIND, ModelService
 from plimsoll.spec.tenant import Tenant
 from plimsoll.spec.together import Documents, check_together, clashes, raise_all
+
+# YAML is imported where a file is read: a replica's service comes as JSON, and its start is waited for.
+if TYPE_CHECKING:
+    from plimsoll.spec.document import Document
 
 KINDS: dict[str, type[Whole]] = {KIND: ModelService, "Tenant": Tenant, "Platform": Platform}
 
@@ -21,6 +25,8 @@ def load_all_text(text: str, *, file: str = "<text>") -> Documents:
 
     What they refer to is not looked for: it may stand in another file (`load_all_files`, `check_together`).
     """
+    from plimsoll.spec.document import read_documents
+
     documents, problems = read_documents(text, file)
     found: list[Whole] = []
     filled = [document for document in documents if document.data is not None]
@@ -78,6 +84,8 @@ def load_files(paths: Iterable[str | Path]) -> list[ModelService]:
 
 def read(path: Path) -> str:
     """A service file's text. Raises SpecError where there is none to be had."""
+    from plimsoll.spec.document import MAX_CHARACTERS
+
     file = str(path)
     try:
         if path.is_dir():
@@ -98,7 +106,7 @@ def read(path: Path) -> str:
         raise SpecError("is not UTF-8 text", file=file, line=line) from None
 
 
-def _whole(document: Document) -> Whole:
+def _whole(document: "Document") -> Whole:
     """One document. The kind comes first: the keys of another one would all be unknown here."""
     data, origin = document.data, document.origin
     if not isinstance(data, dict):

@@ -6,7 +6,6 @@ Each type checks on the way in and says what was expected; `core.units` turns it
 import re
 from typing import Annotated, NoReturn
 
-from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -127,6 +126,8 @@ def _check_host(value: str) -> str:
 
 
 def _check_requirement(value: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement  # 50 ms that a replica's start needn't take
+
     try:
         Requirement(value)
     except InvalidRequirement as error:

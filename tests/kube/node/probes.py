@@ -31,6 +31,7 @@ class Probe:
         good = bad = 0
         verdict = None
         while True:
+            began = asyncio.get_running_loop().time()
             message = await self._once()
             good, bad = (good + 1, 0) if message is None else (0, bad + 1)
             now = verdict
@@ -41,7 +42,8 @@ class Probe:
             if now is not verdict or (now is False and bad == self._spec.get("failureThreshold", 3)):
                 verdict = now
                 changed(now, message or "")
-            await asyncio.sleep(self._period_s)
+            # A kubelet's ticker goes on during a probe.
+            await asyncio.sleep(max(0.0, began + self._period_s - asyncio.get_running_loop().time()))
 
     async def _once(self):
         """None where it went well, else what went wrong."""

@@ -54,6 +54,7 @@ MODEL_DIR = "/model"
 STATE_PATH = "/plimsoll/state"  # on METRICS_PORT: a JSON line a second, as local replicas report (docs/processes.md)
 LIVE_PATH = "/v2/health/live"
 READY_PATH = "/v2/health/ready"
+WAIT_HEADER = "plimsoll-wait"  # seconds that a replica may take to answer READY_PATH, where it is not ready yet
 
 REPLICA_COMMAND = ("python", "-m", "plimsoll.app.pod_replica")
 GATEWAY_COMMAND = ("python", "-m", "plimsoll.app.cluster_gateway")

@@ -21,6 +21,7 @@ from plimsoll.backends.kubernetes.names import (
     REVISION_LABEL,
     SERVING_PORT,
     SYSTEM_NAMESPACE,
+    WAIT_HEADER,
     serving_certificate,
 )
 from plimsoll.backends.kubernetes.objects import Obj, without_empty
@@ -34,7 +35,8 @@ from plimsoll.backends.kubernetes.render.security import container_security, pod
 CONTAINER = "model"  # what podTemplate calls the server's own container
 PRE_STOP_S = 5  # endpoints reach gateways within a second, kube-proxies within a few
 DRAIN_S = 10  # beyond the longest request: answers handed over, connections closed, the process gone
-_PROBE_S = 1  # between two looks while starting: half of it, on average, is added to each start
+_PROBE_S = 1  # between two looks while starting
+_WAIT_S = 2  # that such a look may last; where a replica can't wait, half of _PROBE_S is added to each start
 _LIVE_S = 10  # between two looks at whether it lives
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -201,7 +203,7 @@ def _container(scene: Scene, revision: str, model: ModelParts, found: Devices | 
                 {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
             ],
             "resources": made,
-            "startupProbe": _probe(READY_PATH, period=_PROBE_S, failures=startup_failures(scene)),
+            "startupProbe": _startup(scene),
             "readinessProbe": _probe(READY_PATH, period=5, failures=2),
             "livenessProbe": _probe(LIVE_PATH, period=_LIVE_S, failures=_live_failures(scene), timeout=5),
             "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_S}}},
@@ -222,6 +224,13 @@ def startup_failures(scene: Scene) -> int:
     """How often the startup probe may fail: as long as loading may take, and one look more. (A model is fetched before
     the container starts, however long that takes.)"""
     return math.ceil(scene.service.load_timeout_s / _PROBE_S) + 1
+
+
+def _startup(scene: Scene) -> Obj:
+    """Answered the moment the replica is ready: a look each second would cost the first request half of one."""
+    probe = _probe(READY_PATH, period=_PROBE_S, failures=startup_failures(scene), timeout=2 * _WAIT_S)
+    probe["httpGet"]["httpHeaders"] = [{"name": WAIT_HEADER, "value": str(_WAIT_S)}]
+    return probe
 
 
 def _live_failures(scene: Scene) -> int:

@@ -76,9 +76,9 @@ def test_a_key_is_sent_and_told_nowhere_and_each_request_has_its_line(mood, tmp_
     )  # fmt: skip
     assert "plm_0123456789" not in done.stdout + done.stderr + (tmp_path / "report.html").read_text()
     head, *lines = (tmp_path / "r.csv").read_text().splitlines()
-    assert head == "at_s,outcome,latency_ms"
+    assert head == "at_s,outcome,latency_ms,queue_ms,compute_ms"
     assert f"  {len(lines)} of {len(lines)} offered answered in time" in done.stdout
-    assert all(re.fullmatch(r"0\.\d{6},ok,\d+\.\d{3}", line) for line in lines)
+    assert all(re.fullmatch(r"0\.\d{6},ok,\d+\.\d{3},\d+\.\d{3},\d+\.\d{3}", line) for line in lines)
     assert re.search(r"  goodput \d+/s   time: queue \d+%, compute \d+%, else \d+%", done.stdout)
 
 

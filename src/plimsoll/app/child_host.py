@@ -8,7 +8,9 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -31,7 +33,7 @@ def status_writer(fd: int) -> Report:
     return report
 
 
-def run_loop(main: Coroutine[Any, Any, int]) -> int:
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
     """Runs `main` on uvloop where it is installed, and gives what it returns."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.collect()

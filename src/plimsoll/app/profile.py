@@ -19,13 +19,13 @@ from time import monotonic
 from typing import Any
 
 from plimsoll.app.callers import Callers
-from plimsoll.app.child_host import loop_factory, on_signals
+from plimsoll.app.child_host import on_signals, run_loop
 from plimsoll.app.example import bodies_of, targets_of
 from plimsoll.app.local import MODULES, preloads
 from plimsoll.app.model_digest import model_digest
 from plimsoll.app.noting import Notes, NotingSpawner
 from plimsoll.app.replica_args import MAX_BATCH
-from plimsoll.app.through_gateway import gateway_before, latencies_through, requests_for
+from plimsoll.app.through_gateway import answers_through, gateway_before, latencies_through, moderate, requests_for
 from plimsoll.backends.local import processes
 from plimsoll.backends.local.backend import LocalBackend
 from plimsoll.backends.local.spawner_exec import ExecSpawner
@@ -33,7 +33,7 @@ from plimsoll.backends.local.spawner_fork import ForkSpawner
 from plimsoll.control.revisions import Revision, RevisionStore
 from plimsoll.core.errors import HostError, ModelLoadError
 from plimsoll.insight.profile import Profile
-from plimsoll.insight.profiling import Fit, Phase, beside, capacity, fit, quantile, waking
+from plimsoll.insight.profiling import Fit, Loaded, Phase, beside, capacity, fit, quantile, under_load, waking
 from plimsoll.load import Target
 from plimsoll.ports.backend import DesiredReplicas, ObservedReplica, ReplicaPhase, ReplicaTemplate
 from plimsoll.ports.spawner import Spawner
@@ -43,6 +43,7 @@ STARTS = 3
 _ENTRY = "plimsoll.app.profiled:main"
 _ENTRIES = ("plimsoll.app.profiled", "plimsoll.app.through_gateway")
 _THROUGH = 0.4  # of the seconds that batches are timed: lone requests through a gateway come on top
+_MOST_BESIDE = 4  # replicas
 _MOST_CALLERS = 256
 _SETTLE = 0.2  # of a phase, before anything counts
 _LEAST_BATCHES = 8  # of a phase, unless it takes five times its share of the time
@@ -82,8 +83,7 @@ def run_profile(service: ModelService, options: Options, say: Say) -> Profiled:
     KeyboardInterrupt after Ctrl-C, once no process is left."""
     folder = Path(tempfile.mkdtemp(prefix="plimsoll-"))
     try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(_interruptible(service, options, say, folder))
+        return run_loop(_interruptible(service, options, say, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -134,7 +134,8 @@ class _Profiling:
             assert replica is not None
             phases = await self._drive(replica, targets, _limit(service, spawner.model))
             through = await self._through(replica, targets, phases, spawner.plain)
-        return self._result(revision, phases, starts, note, _limit(service, spawner.model), through)
+            loaded = await self._loaded(backend, template, targets, phases, through, spawner.plain)
+        return self._result(revision, phases, starts, note, _limit(service, spawner.model), through, loaded)
 
     @asynccontextmanager
     async def _backend(self) -> AsyncIterator[tuple[LocalBackend, NotingSpawner]]:
@@ -225,13 +226,40 @@ class _Profiling:
         if not count:
             return None
         self._tell("through a gateway", phases)
-        async with gateway_before(spawner, self._folder, self._service, replica.address) as door:
+        async with gateway_before(spawner, self._folder, self._service, [replica.address]) as door:
             self._notes.new()
             began, cpu = monotonic(), self._cpu_s(replica)
             latencies = await latencies_through(door, targets, count, gap_s)
             wall_s, cpu_s = monotonic() - began, self._cpu_s(replica) - cpu
             await asyncio.sleep(_NOTED_S)
             return Phase(1, wall_s, cpu_s, self._notes.new(), latencies)
+
+    async def _loaded(
+        self,
+        backend: LocalBackend,
+        template: ReplicaTemplate,
+        targets: list[Target],
+        phases: list[Phase],
+        rest: Phase | None,
+        spawner: Spawner,
+    ) -> Loaded | None:
+        """A moderate rate at as many replicas as `up` would have here: they share its cores, and caches, with each
+        other and with the gateway."""
+        if rest is None or not rest.latencies_s:
+            return None
+        replicas = most_here(self._service)
+        batch_s = phases[0].wall_s / max(len(phases[0].batches), 1)
+        count, gap_s = moderate(batch_s, quantile(rest.latencies_s, 0.5), replicas, _THROUGH * self._options.seconds)
+        self._tell(f"through a gateway, {1 / gap_s:,.0f}/s at {replicas}" if replicas > 1 else "at a moderate rate")
+        await backend.apply((DesiredReplicas(template, replicas),))
+        while len(ready := [one for one in backend.observe() if one.phase is ReplicaPhase.READY]) < replicas:
+            await self._ready(backend)
+            await backend.changed()
+        async with gateway_before(spawner, self._folder, self._service, [one.address for one in ready]) as door:
+            self._notes.new()
+            answers = await answers_through(door, targets, count, gap_s)
+            await asyncio.sleep(_NOTED_S)
+            return Loaded(answers, self._notes.new())
 
     def _cpu_s(self, replica: ObservedReplica) -> float:
         """Of all its processes; and their memory is looked at."""
@@ -249,7 +277,14 @@ class _Profiling:
         self._say(what, min(self._done / self._total, 1.0))
 
     def _result(
-        self, revision: Revision, phases: list[Phase], starts: list[float], note: str, limit: int, rest: Phase | None
+        self,
+        revision: Revision,
+        phases: list[Phase],
+        starts: list[float],
+        note: str,
+        limit: int,
+        rest: Phase | None,
+        loaded: Loaded | None,
     ) -> Profiled:
         service = self._service
         if not phases:
@@ -277,8 +312,9 @@ class _Profiling:
         )
         if rest is not None and rest.latencies_s:
             profile = replace(profile, wake_s=_rounded(waking(rest, phases[0], cores=cores)))
-            gateway_s, p90_s, p99_s = (_rounded(one) for one in beside(profile, rest.latencies_s))
+            gateway_s, p90_s, p99_s = beside(profile, rest.latencies_s)
             profile = replace(profile, gateway_s=gateway_s, beside_p90_s=p90_s, beside_p99_s=p99_s)
+            profile = _without_made_up_digits(profile if loaded is None else under_load(profile, found, loaded))
         batch, rate = capacity(profile, service.p99_s)
         return Profiled(profile, found, tuple(starts), tuple(phases), service.p99_s, rate, batch, note, self._busy)
 
@@ -303,6 +339,12 @@ def _template(revision: Revision) -> ReplicaTemplate:
     )
 
 
+def most_here(service: ModelService) -> int:
+    """Replicas that the file lets it have, as far as this machine's cores go round; 4 say what more would."""
+    cores = len(processes.available_cores()) or 1
+    return max(1, min(service.max_replicas, int(cores / service.cpus), _MOST_BESIDE))
+
+
 def _limit(service: ModelService, model: dict[str, Any]) -> int:
     """Items in one call at most: the file's word, and the model's."""
     written = service.max_batch or MAX_BATCH
@@ -322,6 +364,13 @@ def _load() -> float:
         return os.getloadavg()[0] / max(len(processes.available_cores()), 1)
     except OSError:
         return 0.0
+
+
+def _without_made_up_digits(profile: Profile) -> Profile:
+    names = ("a_s", "c_s", "wake_s", "gateway_s", "beside_p90_s", "beside_p99_s")
+    found = {name: getattr(profile, name) for name in names}
+    rounded: dict[str, Any] = {name: _rounded(value) for name, value in found.items() if value is not None}
+    return replace(profile, spread=round(profile.spread, 4), **rounded)
 
 
 def _rounded(seconds: float) -> float:

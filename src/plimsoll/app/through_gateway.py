@@ -1,8 +1,9 @@
-"""What a request takes through a gateway when nobody else is there, as `plimsoll load` sees it: for `plimsoll profile`.
+"""What a request takes through a gateway, as `plimsoll load` sees it: for `plimsoll profile`.
 
-A gateway process like those of `up`, told of one replica by itself, and an open loop of so few requests that most find
-nobody else; those count. A closed loop sees less: nobody sleeps in it, and waking costs a fifth of a small model's
-latency.
+A gateway process like those of `up`, told of one replica by itself, and two open loops. One of so few requests that
+most find nobody else; those count. A closed loop sees less: nobody sleeps in it, and waking costs a fifth of a small
+model's latency. And one at a moderate rate: what a request spends beside its batch, and how batches vary, is another
+thing when replica, gateway and client share the machine with those who came before (a small model's p99 doubles).
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from plimsoll.backends.local.child import EXIT_FAILED, finish
 from plimsoll.core.errors import HostError
 from plimsoll.core.snapshot import Endpoint, Route, ServiceView, Snapshot
 from plimsoll.gateway import Gateway
+from plimsoll.insight.profiling import Answer
 from plimsoll.insight.traffic import Arrivals, Gaps, constant, draw
 from plimsoll.load import Target
 from plimsoll.load.client import LoadSettings
@@ -33,6 +35,8 @@ ENTRY = "plimsoll.app.through_gateway:main"
 _LEAST_GAP_S = 0.001  # 1,000 a second: a gateway and its client still sleep between two
 _ALONE = 5.0  # times its latency until the next one is sent, in the mean: rests of all lengths
 _LEAST, _MOST = 12, 1500  # requests
+_MOST_LOADED = 6000
+_MODERATE, _HALF = 0.4, 0.5
 _WARMING = 0.1  # of them: connections are made, caches filled
 _MIXED = 4  # examples in turn
 _READY_S = 15.0
@@ -41,8 +45,8 @@ _ACCEPTED = "ok"
 
 
 def main(context: ChildContext) -> None:
-    """Called in the child; `args` are a gateway's (see `app.gateway`), and `service`: name, routes and the replica's
-    address."""
+    """Called in the child; `args` are a gateway's (see `app.gateway`), and `service`: name, routes and the addresses
+    of its replicas."""
     finish(run_loop(_run(context)))
 
 
@@ -55,7 +59,7 @@ async def _run(context: ChildContext) -> int:
         told["name"],
         "profiled",
         routes=tuple(Route(path, host) for path, host in told["routes"]),
-        endpoints=(Endpoint("profiled-0", "profiled", told["address"]),),
+        endpoints=tuple(Endpoint(f"profiled-{n}", "profiled", one) for n, one in enumerate(told["addresses"])),
         timeout_s=_LONG_S,
     )
     try:
@@ -80,6 +84,28 @@ def requests_for(lone_s: float, seconds: float) -> tuple[int, float]:
     return count, gap_s
 
 
+def moderate(batch_s: float, lone_s: float, replicas: int, seconds: float) -> tuple[int, float]:
+    """(how many, every so many seconds): 40% of what replicas do that take `batch_s` for each, but no more than half of
+    what as many callers get who wait for each answer, `lone_s`: beyond that small models measure their client."""
+    gap_s = max(batch_s / _MODERATE, lone_s / _HALF) / replicas
+    return min(int(seconds / gap_s), _MOST_LOADED), gap_s
+
+
+async def answers_through(door: str, targets: Sequence[Target], count: int, gap_s: float) -> list[Answer]:
+    """Of `count` requests every `gap_s` in the mean at the gateway `door`, without the first ones and those that say
+    nothing of their time. Raises HostError."""
+    place = parse_address(door)
+    assert isinstance(place, TcpAddress)
+    found: list[Answer] = []
+    mixed = targets[: max(1, min(_MIXED, count // _LEAST))]
+    for target in mixed:
+        share = count // len(mixed)
+        since_s = _WARMING * share * gap_s
+        taken = await _offered(_moved(target, place), share, gap_s)
+        found += [one for at_s, one in taken if at_s >= since_s and one.compute_s >= 0.0]
+    return found
+
+
 async def latencies_through(door: str, targets: Sequence[Target], count: int, gap_s: float) -> list[float]:
     """Seconds, of requests every `gap_s` in the mean at the gateway `door`, of those that found nobody before them,
     without the first ones. Raises HostError."""
@@ -93,17 +119,23 @@ async def latencies_through(door: str, targets: Sequence[Target], count: int, ga
 
 
 async def _lone(target: Target, count: int, gap_s: float) -> list[float]:
-    taken: list[tuple[float, float]] = []
+    taken = await _offered(target, count, gap_s)
+    return lone([(at_s, one.latency_s) for at_s, one in taken], _WARMING * count * gap_s)
 
-    def record(at_s: float, outcome: str, latency_s: float | None) -> None:
+
+async def _offered(target: Target, count: int, gap_s: float) -> list[tuple[float, Answer]]:
+    """(when it should have been sent, its answer), of Poisson arrivals; those that were accepted."""
+    taken: list[tuple[float, Answer]] = []
+
+    def record(at_s: float, outcome: str, latency_s: float | None, queue_s: float, compute_s: float) -> None:
         if outcome == _ACCEPTED and latency_s is not None:
-            taken.append((at_s, latency_s))
+            taken.append((at_s, Answer(latency_s, queue_s, compute_s)))
 
     seconds, random = count * gap_s, Random(1)
     rates = constant(1 / gap_s, seconds)
     traffic = Traffic(Arrivals(draw(rates, random, Gaps(1.0))), seconds, 1, "poisson", rates)
     await run_load(target, traffic, LoadSettings(), record=record)
-    return lone(taken, _WARMING * seconds)
+    return taken
 
 
 def lone(taken: Sequence[tuple[float, float]], since_s: float) -> list[float]:
@@ -124,8 +156,10 @@ def _moved(target: Target, place: TcpAddress) -> Target:
 
 
 @asynccontextmanager
-async def gateway_before(spawner: Spawner, folder: Path, service: ModelService, address: str) -> AsyncIterator[str]:
-    """A gateway with one replica of `service` behind it, at `address`; yields its own. Raises HostError."""
+async def gateway_before(
+    spawner: Spawner, folder: Path, service: ModelService, addresses: Sequence[str]
+) -> AsyncIterator[str]:
+    """A gateway with replicas of `service` behind it, at `addresses`; yields its own. Raises HostError."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[str] = loop.create_future()
     ended = asyncio.Event()
@@ -149,7 +183,7 @@ async def gateway_before(spawner: Spawner, folder: Path, service: ModelService, 
         "name": "gateway-0",
         "listen": ["tcp:127.0.0.1:0"],
         "control": f"unix:{folder}/nobody.sock",
-        "service": {"name": service.name, "routes": routes, "address": address},
+        "service": {"name": service.name, "routes": routes, "addresses": list(addresses)},
     }
     spec = ChildSpec(ENTRY, args, name="gateway-0", log_path=str(log))
     child = await spawner.spawn(spec, on_status=on_status, on_exit=on_exit)

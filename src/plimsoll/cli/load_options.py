@@ -182,11 +182,12 @@ def recorded(path: str | None) -> "Iterator[Record | None]":
         return
     writable("--requests", path)
     with open(path, "w", encoding="utf-8", buffering=1 << 20) as file:
-        file.write("at_s,outcome,latency_ms\n")
+        file.write("at_s,outcome,latency_ms,queue_ms,compute_ms\n")
         write = file.write
 
-        def record(at_s: float, outcome: str, latency_s: float | None) -> None:
-            write(f"{at_s:.6f},{outcome},{'' if latency_s is None else f'{latency_s * 1000:.3f}'}\n")
+        def record(at_s: float, outcome: str, latency_s: float | None, queue_s: float, compute_s: float) -> None:
+            told = "," if compute_s < 0.0 else f"{queue_s * 1000:.3f},{compute_s * 1000:.3f}"
+            write(f"{at_s:.6f},{outcome},{'' if latency_s is None else f'{latency_s * 1000:.3f}'},{told}\n")
 
         yield record
 

@@ -6,9 +6,10 @@ a model of 50 us a batch, whose requests cost 30 us each to handle, does not do 
 lines are fitted, the model's and the replica's; plans use the second.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import exp, log, sqrt
+from typing import NamedTuple
 
 from plimsoll.insight.profile import LogNormal, Profile
 
@@ -17,6 +18,7 @@ _FEW = 3  # batches of one size that are too few to be held against the line, wh
 _TELLING = 200  # batches whose processor time says something of each: 10 ms are 0.05 ms of a batch
 _TOP_DROPPED = 0.02  # of a size's slowest batches: a collection or another process, not the model
 _UNBOUNDED = 10**6  # items: as good as any number
+_Z95 = 1.6448536269514722
 _Z90 = 1.2815515655446004  # the standard normal's 90th percentile
 _Z99 = 2.3263478740408408
 _LONG_TAIL = 0.3  # relative spread of single requests from which a lognormal says more than mean and spread
@@ -36,6 +38,22 @@ class Phase:
     @property
     def items(self) -> int:
         return sum(size for size, _ in self.batches)
+
+
+class Answer(NamedTuple):
+    """Seconds: as who asked saw it, and of them in the replica's queue and in the model."""
+
+    latency_s: float
+    queue_s: float
+    compute_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One stretch at a steady, moderate rate through a gateway: answers, and batches as a phase has them."""
+
+    answers: Sequence[Answer]
+    batches: Sequence[tuple[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +186,55 @@ def beside(profile: Profile, latencies_s: Sequence[float]) -> tuple[float, float
 
     p90_s = high(0.9, _Z90)
     return gateway_s, p90_s, max(high(0.99, _Z99), p90_s)
+
+
+def under_load(profile: Profile, found: Fit, loaded: Loaded) -> Profile:
+    """With what only shows when others are there: how long batches take and how they vary, and what a request spends
+    beside its own, while replicas, the gateway and whoever asks share the machine. Of fewer than 200 answers nothing is
+    learned."""
+    answers = loaded.answers
+    if len(answers) < _TELLING:
+        return profile
+    profile = _crowded(profile, found, loaded.batches)
+    # What the replica's handling takes counts as its batch (`fit`), though the model's clock doesn't see it.
+    taken_s = profile.wake_s + profile.a_s + profile.c_s
+    handling_s = max(taken_s - quantile([one.compute_s for one in answers], 0.5), 0.0)
+    beside = [max(one.latency_s - one.queue_s - one.compute_s - handling_s, 0.0) for one in answers]
+    middle, p90_s, p99_s = (quantile(beside, share) for share in (0.5, 0.9, 0.99))
+    gateway_s = max(middle - profile.overhead_s, 0.0)
+    least_s = profile.overhead_s + gateway_s
+    return replace(
+        profile,
+        spread=max(profile.spread, _spread_by_tail(grouped(loaded.batches))),
+        gateway_s=gateway_s,
+        beside_p90_s=max(p90_s, least_s),
+        beside_p99_s=max(p99_s, p90_s, least_s),
+    )
+
+
+def _crowded(profile: Profile, found: Fit, batches: Sequence[tuple[int, float]]) -> Profile:
+    """Its batches take as much longer as the model did, which is part of what they take after a rest. The batches of a
+    moderate rate are small: of what an item of a large one takes they say nothing, so this is each batch's own."""
+    line = (found.model_a_s, found.model_c_s)
+    longer = kept([seconds - _at(line, size) for size, seconds in batches if seconds > 0])
+    longer_s = _mean(longer) if longer else 0.0
+    if longer_s <= 0.0 or profile.lognormal is not None:
+        return profile
+    return replace(profile, a_s=profile.a_s + longer_s, wake_s=max(profile.wake_s - longer_s, 0.0))
+
+
+def _spread_by_tail(groups: Mapping[int, Sequence[float]]) -> float:
+    """Of the lognormal through a size's median and 95th percentile, over sizes by their batches. Few batches in a
+    hundred that another process held up make a deviation of any size; they are in the 95th percentile only when they
+    are the rule."""
+    told = {size: times for size, times in groups.items() if len(times) >= _TELLING}
+    count = sum(map(len, told.values()))
+    if not count:
+        return 0.0
+    shape = (
+        sum(len(times) * log(quantile(times, 0.95) / quantile(times, 0.5)) for times in told.values()) / count / _Z95
+    )
+    return sqrt(exp(shape * shape) - 1.0)
 
 
 def line(points: Sequence[tuple[float, float, float]]) -> tuple[float, float]:

@@ -17,7 +17,7 @@ _ROWS_MAX = 1200
 _OK = Outcome.OK.value
 _SHED = frozenset({Outcome.SHED.value, Outcome.THROTTLED.value})
 
-Record = Callable[[float, str, float | None], None]
+Record = Callable[[float, str, float | None, float, float], None]
 
 
 @dataclass(slots=True)
@@ -105,7 +105,8 @@ class _Second:
 
 class Tally:
     """Times are seconds since the start. `deadline_s`: an answer that takes longer is no goodput. `record` is told of
-    each request that ends: (when it should have been sent, outcome, latency; None where no answer came)."""
+    each request that ends: (when it should have been sent, outcome, latency, of it in the queue and in the model);
+    latency is None where no answer came, the two are negative where an answer doesn't tell."""
 
     def __init__(self, deadline_s: float, record: Record | None = None) -> None:
         self._deadline_s = deadline_s
@@ -152,14 +153,14 @@ class Tally:
             if outcome in _SHED and (self.first_shed_s is None or intended_s < self.first_shed_s):
                 self.first_shed_s = intended_s
         if self._record is not None:
-            self._record(intended_s, outcome, latency_s)
+            self._record(intended_s, outcome, latency_s, queue_s, compute_s)
 
     def failed(self, outcome: str, intended_s: Iterable[float]) -> None:
         """No answer came to those."""
         for intended in intended_s:
             self._second.outcomes[outcome] = self._second.outcomes.get(outcome, 0) + 1
             if self._record is not None:
-                self._record(intended, outcome, None)
+                self._record(intended, outcome, None, -1.0, -1.0)
 
     @property
     def ended(self) -> int:

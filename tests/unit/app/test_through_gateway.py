@@ -1,8 +1,8 @@
-"""How many lone requests are sent through a gateway, and how far apart."""
+"""How many requests are sent through a gateway, lone ones and others, and how far apart."""
 
 import pytest
 
-from plimsoll.app.through_gateway import lone, requests_for
+from plimsoll.app.through_gateway import lone, moderate, requests_for
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,21 @@ from plimsoll.app.through_gateway import lone, requests_for
 )
 def test_lone_requests_are_alone_and_take_no_longer_than_they_may(lone_s, seconds, count, gap_s):
     assert requests_for(lone_s, seconds) == (count, pytest.approx(gap_s))
+
+
+@pytest.mark.parametrize(
+    ("batch_s", "lone_s", "replicas", "count", "per_s"),
+    [
+        (0.030, 0.031, 1, 53, 0.4 / 0.030),  # a model that takes long: 40% of what it does
+        (0.0002, 0.0006, 1, 3333, 0.5 / 0.0006),  # a small one: its client and the gateway take longer than it
+        (0.001, 0.0012, 2, 3200, 2 * 0.4 / 0.001),
+        (0.00001, 0.0001, 4, 6000, 4 * 0.5 / 0.0001),  # enough is enough
+    ],
+)
+def test_a_moderate_rate_leaves_the_machine_room(batch_s, lone_s, replicas, count, per_s):
+    found, gap_s = moderate(batch_s, lone_s, replicas, 4.0)
+    assert 1 / gap_s == pytest.approx(per_s)
+    assert found == pytest.approx(count, abs=1)
 
 
 def test_who_came_while_another_was_there_does_not_count():

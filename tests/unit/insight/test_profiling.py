@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 
 from plimsoll.insight.profile import LogNormal, Profile
-from plimsoll.insight.profiling import MISFIT, Phase, beside, capacity, fit, line, quantile, waking
+from plimsoll.insight.profiling import (
+    MISFIT,
+    Answer,
+    Loaded,
+    Phase,
+    beside,
+    capacity,
+    fit,
+    line,
+    quantile,
+    under_load,
+    waking,
+)
 
 SEED = 20240607
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -145,6 +157,45 @@ def test_what_a_gateway_adds_to_lone_requests():
     assert gateway_s == pytest.approx(2.07e-3, rel=0.05)  # medians add up but roughly
     assert p90_s == pytest.approx(3.94e-3, rel=0.05)
     assert p99_s == pytest.approx(1e-3 + 2e-3 * exp(0.3 * 2.326), rel=0.05)
+
+
+def test_what_only_shows_under_load():
+    """Batches that take 1.2 ms where the model alone takes 1, and what is beside them has a tail."""
+    alone = fit([phase(1, [0.001] * 400, beside_s=0.0003)])
+    profile = Profile(alone.a_s, alone.c_s, spread=0.01, overhead_s=1e-4, gateway_s=1e-4, wake_s=3e-4)
+    random = np.random.default_rng(SEED)
+    took = 1.2e-3 * np.exp(0.3 * random.standard_normal(5000) - 0.045)
+    around = 5e-4 * np.exp(0.2 * random.standard_normal(5000))
+    answers = [Answer(0.002 + one + handling, 0.002, one) for one, handling in zip(took, around + 4e-4, strict=True)]
+    found = under_load(profile, alone, Loaded(answers, [(1, one) for one in took]))
+    assert found.a_s + found.c_s == pytest.approx(1.5e-3, rel=0.03)  # the 0.3 ms of handling are still there
+    assert found.wake_s == pytest.approx(1e-4, abs=5e-5)  # what a rest costs beyond that
+    assert found.spread == pytest.approx(0.31, abs=0.02)
+    # what counts as its batch beyond the model's clock is not beside it
+    batch_s = found.a_s + found.c_s + found.wake_s
+    beside_s = 9e-4 - (batch_s - quantile(list(took), 0.5))
+    assert found.overhead_s + found.gateway_s == pytest.approx(beside_s, rel=0.03)
+    assert found.beside_p90_s == pytest.approx(beside_s + 5e-4 * (exp(0.2 * 1.2816) - 1), rel=0.03)
+    assert found.beside_p99_s == pytest.approx(beside_s + 5e-4 * (exp(0.2 * 2.3263) - 1), rel=0.05)
+
+
+def test_under_load_nothing_is_learned_from_few_and_nothing_gets_quicker():
+    alone = fit([phase(1, [0.001] * 400)])
+    profile = Profile(alone.a_s, alone.c_s, spread=0.2, overhead_s=1e-4, gateway_s=1e-4)
+    few = [Answer(0.01, 0.0, 0.001)] * 199
+    assert under_load(profile, alone, Loaded(few, [(1, 0.01)] * 199)) == profile
+    quick = under_load(profile, alone, Loaded([Answer(0.001, 0.0, 0.0009)] * 300, [(1, 0.0009)] * 300))
+    assert (quick.a_s, quick.c_s, quick.spread, quick.wake_s) == (alone.a_s, alone.c_s, 0.2, 0.0)
+    assert quick.overhead_s + quick.gateway_s <= quick.beside_p90_s <= quick.beside_p99_s
+
+
+def test_a_batch_held_up_now_and_then_makes_no_spread():
+    """A deviation would be 1.4 of the mean."""
+    alone = fit([phase(1, [0.001] * 400)])
+    profile = Profile(alone.a_s, alone.c_s, spread=0.0)
+    times = [0.02 if n % 100 == 0 else 0.001 for n in range(2000)]
+    answers = [Answer(one + 1e-4, 0.0, one) for one in times]
+    assert under_load(profile, alone, Loaded(answers, [(1, one) for one in times])).spread == 0.0
 
 
 def test_what_a_rest_costs():

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 from plimsoll.policy.routing.load import ReplicaLoad
 
+_ALIKE = 2.0
+
 
 class TwoChoices:
     """`randbelow(n)`: an integer of 0 to n-1, such as a seeded `random.Random`'s `randrange`."""
@@ -33,6 +35,11 @@ class TwoChoices:
 
 class LeastWait:
     """Of two random replicas the one that is predicted to be done first: its wait and one more item.
+
+    What an item costs counts from a factor of 2 on. Equal replicas differ by less, and that difference would feed
+    itself: whoever is used more has warmer caches, is quicker for it, and is used still more (measured with a model of
+    17 MB, two replicas on two cores: 79% of the requests for one of them, its 0.8 ms a batch against 1.5 ms, 28% of the
+    requests queued; without, 50%, 0.95 ms and 20%).
 
     An unknown one (no report for a second) counts as if one request of somebody else's were before this gateway's own:
     (outstanding + 1) items to wait for, at the item cost that it last reported, else the other candidate's. So it is
@@ -69,12 +76,19 @@ class LeastWait:
             if forgotten is not other.forgotten(now):
                 return forgotten
             one_s, other_s = _done_s(one, one_s, other), _done_s(other, other_s, one)
-        else:
-            one_s += one.item_s or 0.0
-            other_s += other.item_s or 0.0
-        if one_s == other_s:
-            return one.outstanding <= other.outstanding
-        return one_s < other_s
+            return one_s < other_s or (one_s == other_s and one.outstanding <= other.outstanding)
+        return sooner(one, one_s, other, other_s)
+
+
+def sooner(one: ReplicaLoad, one_s: float, other: ReplicaLoad, other_s: float) -> bool:
+    """Whether `one` is the better choice, of two whose waits are known."""
+    one_item_s, other_item_s = one.item_s or 0.0, other.item_s or 0.0
+    if one_item_s > _ALIKE * other_item_s or other_item_s > _ALIKE * one_item_s:
+        one_s += one_item_s
+        other_s += other_item_s
+    if one_s == other_s:
+        return one.outstanding <= other.outstanding
+    return one_s < other_s
 
 
 def _done_s(replica: ReplicaLoad, wait_s: float | None, other: ReplicaLoad) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from plimsoll.policy.routing.affinity import Rendezvous
-from plimsoll.policy.routing.choice import LeastWait
+from plimsoll.policy.routing.choice import LeastWait, sooner
 from plimsoll.policy.routing.load import ReplicaLoad
 from plimsoll.policy.routing.outliers import Outliers
 from plimsoll.policy.routing.overdue import Overdue
@@ -150,10 +150,7 @@ class Fleet(Generic[_Replica]):
                     one_s = load.predicted_wait(now) or 0.0
                 if two_s < 0.0:
                     two_s = its.predicted_wait(now) or 0.0
-                one_s += load.item_s or 0.0
-                two_s += its.item_s or 0.0
-                closer = one_s < two_s or (one_s == two_s and load.outstanding <= its.outstanding)
-                return one if closer else two
+                return one if sooner(load, one_s, its, two_s) else two
         others = self._reachable(ready, now, other_than) or self._reachable(self.draining, now, other_than)
         if not others:
             if other_than is not None and other_than.reach.down_until <= now:

@@ -51,6 +51,17 @@ def test_a_slow_replica_must_have_a_shorter_queue():
     assert shares([replica(0.001, item_s=0.010), replica(0.006, item_s=0.002)]) == [0, 1]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_whose_items_cost_nearly_the_same_are_equals(order):
+    """Else who is used more, and quicker for its warm caches, would be used still more."""
+    alike = [replica(0.0, item_s=0.0015), replica(0.0, item_s=0.0009)][::order]
+    assert shares(alike) == pytest.approx([1 / 2, 1 / 2], abs=0.03)
+    waiting = [replica(0.0010, item_s=0.0009), replica(0.0008, item_s=0.0015)][::order]
+    assert shares(waiting) == [0, 1][::order]
+    slow = [replica(0.0, item_s=0.0019), replica(0.0, item_s=0.0009)][::order]
+    assert shares(slow) == [0, 1][::order]
+
+
 def test_an_unknown_one_is_never_idle():
     assert shares([replica(), replica(0.0)]) == [0, 1]
     assert shares([replica(), replica(0.001, outstanding=3)]) == [0, 1]

@@ -17,9 +17,10 @@ from tests.support.gateway_host import until
 from tests.support.pods import NAMESPACE, Load, address, view
 
 from plimsoll.backends.kubernetes.api import Api
-from plimsoll.backends.kubernetes.install.roles import accounts, certificate_namespace, system_roles
+from plimsoll.backends.kubernetes.install.roles import accounts, authority_roles, certificate_namespace, system_roles
+from plimsoll.backends.kubernetes.install.surroundings import authority_namespace as authority_namespaces
 from plimsoll.backends.kubernetes.install.values import Values
-from plimsoll.backends.kubernetes.names import OPERATOR, REPLICA_AUTHORITY, SYSTEM_NAMESPACE
+from plimsoll.backends.kubernetes.names import OPERATOR, REPLICA_AUTHORITY, SYSTEM_NAMESPACE, authority_namespace
 from plimsoll.backends.kubernetes.operator.authority import AuthoritySettings
 from plimsoll.backends.kubernetes.operator.replica_certificates import CertificateTimes, ReplicaCertificates
 from plimsoll.backends.kubernetes.operator.seen import ServiceKey, ServiceObject
@@ -63,6 +64,7 @@ def knock(ip, authority):
 
 def test_they_serve_and_rotate_and_no_request_fails(play, tmp_path):  # noqa: F811
     async def test(stage):
+        stage.cluster.apply(*authority_namespaces(Values()), *authority_roles(Values()))
         stage.cluster.apply(
             *accounts(Values()), *system_roles(Values())[:2], *certificate_namespace(Values(), NAMESPACE), *_certifier()
         )
@@ -117,7 +119,8 @@ def test_they_serve_and_rotate_and_no_request_fails(play, tmp_path):  # noqa: F8
         assert all(not one.lines("refused") for one in (gate, *pods))
         issuers = [_issuer(replica["tls.crt"]) for replica, _ in seen]
         assert issuers[0] == issuers[1] == issuers[2] == issuers[3] != issuers[4]
-        assert stage.cluster.get("Secret", REPLICA_AUTHORITY, SYSTEM_NAMESPACE)["data"].keys() >= {"ca.crt", "tls.key"}
+        home = authority_namespace(SYSTEM_NAMESPACE)
+        assert stage.cluster.get("Secret", REPLICA_AUTHORITY, home)["data"].keys() >= {"ca.crt", "tls.key"}
 
     play(test, 180)
 

@@ -33,8 +33,8 @@ LOW_PRIORITY, NORMAL_PRIORITY, HIGH_PRIORITY = "plimsoll-low", "plimsoll-normal"
 LEASE_OPERATOR = "plimsoll-operator"
 LEASE_CONTROLLER = "plimsoll-controller"
 CERTIFICATES = "plimsoll-certificates"  # Secret: ca.crt, tls.crt, tls.key for webhook, metrics APIs and control stream
-# Secret, with replicaTls: the key that signs certificates of replicas and gateways. CERTIFIER: a ClusterRole that lets
-# the operator write those certificates where it is bound.
+# Secret in `authority_namespace`, with replicaTls: the key that signs certificates of replicas and gateways. CERTIFIER:
+# a ClusterRole that lets the operator write those certificates where it is bound.
 REPLICA_AUTHORITY, CERTIFIER = "plimsoll-replica-authority", "plimsoll-certifier"
 CA_CONFIG = "plimsoll-ca"  # ConfigMap with ca.crt alone, for those who only verify
 
@@ -104,6 +104,12 @@ def revision_name(service: str, digest: str) -> str:
 
 def owned_labels(service: str) -> dict[str, str]:
     return {NAME_LABEL: service, MANAGED_BY_LABEL: MANAGED_BY, SERVICE_LABEL: service}
+
+
+def authority_namespace(system: str) -> str:
+    """Where REPLICA_AUTHORITY is, and nothing else: the operator alone may read there. In `system` the controller may,
+    for tenants' keys, and no role can except a Secret."""
+    return f"{system}-authority"
 
 
 def serving_certificate(service: str) -> str:

@@ -27,11 +27,13 @@ class Piece:
 # Namespaces before what lives in them, accounts and roles before who runs as them, Deployments after what they mount.
 PIECES = (
     Piece("namespace", surroundings.namespace, when="create_namespace"),
+    Piece("authority-namespace", surroundings.authority_namespace),
     Piece("node-namespace", surroundings.node_namespace, when="model_cache.enabled"),
     Piece("priorities", surroundings.priorities),
     Piece("accounts", roles.accounts),
     Piece("cluster-roles", roles.cluster_roles),
     Piece("system-roles", roles.system_roles),
+    Piece("authority-roles", roles.authority_roles),
     Piece("secret-namespaces", roles.secret_namespace, each="secrets.namespaces"),
     Piece("certificate-namespaces", roles.certificate_namespace, each="secrets.certificates"),
     Piece("people", people.roles),

@@ -18,6 +18,7 @@ from plimsoll.backends.kubernetes.names import (
     LEASE_OPERATOR,
     OPERATOR,
     REPLICA_AUTHORITY,
+    authority_namespace,
     serving_certificate,
 )
 from plimsoll.backends.kubernetes.objects import Obj
@@ -85,11 +86,7 @@ OPERATOR_SYSTEM = (
     Rule("", ("secrets",), ("create",), "the certificate (create can't be limited by name)"),
     Rule("", ("secrets",), ("get", "update"), "renewing the certificate", (CERTIFICATES,)),
     Rule(
-        "",
-        ("secrets",),
-        ("delete", "get", "patch"),
-        "replicaTls: the authority, and what gateways show",
-        (REPLICA_AUTHORITY, serving_certificate(GATEWAY)),
+        "", ("secrets",), ("delete", "get", "patch"), "replicaTls: what gateways show", (serving_certificate(GATEWAY),)
     ),
     Rule("networking.k8s.io", ("ingresses",), ("create", "delete", "get", "patch"), "the way in, beside the gateway"),
     Rule(
@@ -98,6 +95,12 @@ OPERATOR_SYSTEM = (
         ("create", "delete", "get", "patch"),
         "routes of a namespace may lead to the gateway",
     ),
+)
+
+# In a namespace of its own: nobody else of ours reads there.
+OPERATOR_AUTHORITY = (
+    Rule("", ("secrets",), ("create",), "replicaTls: the authority (create can't be limited by name)"),
+    Rule("", ("secrets",), ("delete", "get", "patch"), "the same", (REPLICA_AUTHORITY,)),
 )
 
 # Of each service NAME-certificate alone is touched, and only one with our labels; but a role can limit neither `create`
@@ -156,20 +159,21 @@ def cluster_roles(values: Values) -> list[Obj]:
 
 
 def system_roles(values: Values) -> list[Obj]:
-    made: list[Obj] = []
-    for name, component, rules in (
-        (OPERATOR, "operator", OPERATOR_SYSTEM),
-        (CONTROLLER, "controller", CONTROLLER_SYSTEM),
-    ):
-        body = [rule.as_object() for rule in rules]
-        made.append(obj(_RBAC, "Role", name, component, values.namespace, rules=body))
-        made.append(_bound("RoleBinding", name, component, values.namespace, "Role", name, name, values.namespace))
+    made = [
+        *_role(OPERATOR, "operator", values.namespace, OPERATOR_SYSTEM, values.namespace),
+        *_role(CONTROLLER, "controller", values.namespace, CONTROLLER_SYSTEM, values.namespace),
+    ]
     # The front-proxy's authority, by which a call through the API server is known; the role is Kubernetes' own.
     reader = "extension-apiserver-authentication-reader"
     made.append(
         _bound("RoleBinding", CONTROLLER, "controller", "kube-system", "Role", reader, CONTROLLER, values.namespace)
     )
     return made
+
+
+def authority_roles(values: Values) -> list[Obj]:
+    where = authority_namespace(values.namespace)
+    return _role(OPERATOR, "operator", where, OPERATOR_AUTHORITY, values.namespace)
 
 
 def secret_namespace(values: Values, namespace: str) -> list[Obj]:
@@ -193,6 +197,14 @@ def certificate_namespace(values: Values, namespace: str) -> list[Obj]:
 
 def cluster_role(name: str, component: str, rules: Iterable[Rule]) -> Obj:
     return obj(_RBAC, "ClusterRole", name, component, rules=[rule.as_object() for rule in rules])
+
+
+def _role(name: str, component: str, namespace: str, rules: Iterable[Rule], home: str) -> list[Obj]:
+    """A Role in `namespace` for the account of that name at home."""
+    return [
+        obj(_RBAC, "Role", name, component, namespace, rules=[rule.as_object() for rule in rules]),
+        _bound("RoleBinding", name, component, namespace, "Role", name, name, home),
+    ]
 
 
 def _bound(

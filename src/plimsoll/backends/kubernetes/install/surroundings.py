@@ -1,5 +1,6 @@
 """What stands around Plimsoll's pods: namespaces, priorities, network policies, admission, aggregated APIs."""
 
+from plimsoll.backends.kubernetes import names
 from plimsoll.backends.kubernetes.install.parts import labels, obj, selector
 from plimsoll.backends.kubernetes.install.values import Values
 from plimsoll.backends.kubernetes.names import (
@@ -36,6 +37,11 @@ def node_namespace(values: Values) -> list[Obj]:
     namespace of its own, where nobody but the platform team may create pods; it still runs as `restricted` would have
     it in every other respect."""
     return [_namespace(values.model_cache.namespace, "privileged", "model-cache")]
+
+
+def authority_namespace(values: Values) -> list[Obj]:
+    """For one Secret, the key that signs replicas' certificates: whoever may read tenants' keys must not have it."""
+    return [_namespace(names.authority_namespace(values.namespace), "restricted", "operator")]
 
 
 def _namespace(name: str, level: str, component: str) -> Obj:

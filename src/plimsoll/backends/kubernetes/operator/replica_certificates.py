@@ -29,6 +29,7 @@ from plimsoll.backends.kubernetes.names import (
     MANAGED_BY_LABEL,
     OPERATOR,
     REPLICA_AUTHORITY,
+    authority_namespace,
     owned_labels,
     serving_certificate,
 )
@@ -101,6 +102,7 @@ class ReplicaCertificates:
         self._api, self._namespace = api, namespace
         self._services, self._settled = services, settled
         self._times = times or CertificateTimes()
+        self._home = authority_namespace(namespace)
         self._gateway = ServiceKey(namespace, GATEWAY)
         self._wanted = False
         self._authority: Data | None = None
@@ -153,7 +155,7 @@ class ReplicaCertificates:
             raise
 
     async def _turn(self, now: float, *, may_leave: bool) -> None:
-        secret = await found(self._api, path_of("v1", "secrets", self._namespace, REPLICA_AUTHORITY))
+        secret = await found(self._api, path_of("v1", "secrets", self._home, REPLICA_AUTHORITY))
         self._authority = None if secret is None else decoded(secret)
         if not self._wanted:
             self._known = True
@@ -181,7 +183,7 @@ class ReplicaCertificates:
         if service.key == self._gateway:
             raise Refused(doing, ApiError(403, "Forbidden", "the gateways' own name is no service's; choose another"))
         if self._authority is None:
-            message = f"Secret {REPLICA_AUTHORITY} in {self._namespace} can't be made; the operator's log says why"
+            message = f"Secret {REPLICA_AUTHORITY} in {self._home} can't be made; the operator's log says why"
             raise Refused(doing, ApiError(503, "Unavailable", message))
         stands = self._stands.get(service.key)
         if (
@@ -211,7 +213,7 @@ class ReplicaCertificates:
             known = decoded(gateways).get(CA, b"") if gateways is not None else b""
         data = carried_out(step, self._authority, now, self._times.authority, known)
         labels = {MANAGED_BY_LABEL: MANAGED_BY, COMPONENT_LABEL: "operator"}
-        meta = {"name": REPLICA_AUTHORITY, "namespace": self._namespace, "labels": labels}
+        meta = {"name": REPLICA_AUTHORITY, "namespace": self._home, "labels": labels}
         await self._written(secret, meta, data)
         self._authority = data
         LOG.info("the authority of replicas and gateways: %s", step)
@@ -265,7 +267,7 @@ class ReplicaCertificates:
                 self._gone.add(service.key)
         if self._gone >= self._left().keys():
             await self._deleted(_Wish(self._gateway, (), CLIENT, None))
-            await self._away(path_of("v1", "secrets", self._namespace, REPLICA_AUTHORITY))
+            await self._away(path_of("v1", "secrets", self._home, REPLICA_AUTHORITY))
             self._authority = None
             LOG.info("replicas speak plain HTTP; certificates and their authority are deleted")
 

@@ -8,6 +8,7 @@ from plimsoll.backends.kubernetes.install.roles import (
     CONTROLLER_RULES,
     CONTROLLER_SYSTEM,
     GATEWAY_RULES,
+    OPERATOR_AUTHORITY,
     OPERATOR_NAMED,
     OPERATOR_RULES,
     OPERATOR_SYSTEM,
@@ -18,6 +19,7 @@ EVERY = (
     *OPERATOR_RULES,
     *OPERATOR_NAMED,
     *OPERATOR_SYSTEM,
+    *OPERATOR_AUTHORITY,
     *CONTROLLER_RULES,
     *CONTROLLER_SYSTEM,
     *GATEWAY_RULES,
@@ -74,7 +76,7 @@ def test_the_operator_writes_secrets_where_it_was_said_and_its_own_by_name():
         ("RoleBinding", "shop", "plimsoll-operator")
     ]
     named = {name for rule in OPERATOR_SYSTEM if "secrets" in rule.resources for name in rule.names}
-    assert named == {"plimsoll-certificates", "plimsoll-replica-authority", "plimsoll-gateway-certificate"}
+    assert named == {"plimsoll-certificates", "plimsoll-gateway-certificate"}
     (free,) = [rule for rule in OPERATOR_SYSTEM if "secrets" in rule.resources and not rule.names]
     assert free.verbs == ("create",)
 

@@ -13,7 +13,8 @@ import httpx2
 from tests.support.ports import free_port
 
 from plimsoll.backends.kubernetes.crd import crds
-from plimsoll.backends.kubernetes.install.roles import accounts, cluster_roles, system_roles
+from plimsoll.backends.kubernetes.install.roles import accounts, authority_roles, cluster_roles, system_roles
+from plimsoll.backends.kubernetes.install.surroundings import authority_namespace
 from plimsoll.backends.kubernetes.install.values import Values
 from plimsoll.backends.kubernetes.names import OPERATOR, SYSTEM_NAMESPACE
 
@@ -26,6 +27,7 @@ def prepared(cluster):
     for name in (SYSTEM_NAMESPACE, "kube-system", SHOP):
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     values = Values()
+    cluster.apply(*authority_namespace(values), *authority_roles(values))
     cluster.apply(*crds(), *accounts(values), *cluster_roles(values), *system_roles(values))
     return cluster
 

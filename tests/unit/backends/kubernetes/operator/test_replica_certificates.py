@@ -22,8 +22,15 @@ from tests.unit.backends.kubernetes.operator.running import (
 
 from plimsoll.backends.kubernetes.install.roles import certificate_namespace
 from plimsoll.backends.kubernetes.install.values import Values
-from plimsoll.backends.kubernetes.names import REPLICA_AUTHORITY, SYSTEM_NAMESPACE
+from plimsoll.backends.kubernetes.names import (
+    CONTROLLER,
+    GATEWAY,
+    REPLICA_AUTHORITY,
+    SYSTEM_NAMESPACE,
+    authority_namespace,
+)
 
+HOME = authority_namespace(SYSTEM_NAMESPACE)
 GATEWAYS = "plimsoll-gateway-certificate"
 
 
@@ -67,14 +74,14 @@ def test_turned_on_it_waits_for_the_gateways_and_turned_off_nothing_is_left(clus
     shop = Shop(cluster)
     with OperatorProcess(cluster, PLIMSOLL_SETTLE_SECONDS=3) as operator:
         shop.ready(count=2)
-        assert cluster.get("Secret", REPLICA_AUTHORITY, SYSTEM_NAMESPACE) is None
+        assert cluster.get("Secret", REPLICA_AUTHORITY, HOME) is None
         cluster.apply(platform("Required"))
         until(lambda: secret(cluster, "mood-certificate"), lambda: operator.log)
         assert secure(shop) == {False}, "gateways have no certificate to show yet"
         gateways, mine = secret(cluster, GATEWAYS, SYSTEM_NAMESPACE), secret(cluster, "mood-certificate")
         assert names_of(gateways["tls.crt"]) == ["plimsoll-gateway.plimsoll-system.svc"]
         assert names_of(mine["tls.crt"])[0] == "mood.shop.svc"
-        authority = secret(cluster, REPLICA_AUTHORITY, SYSTEM_NAMESPACE)
+        authority = secret(cluster, REPLICA_AUTHORITY, HOME)
         assert gateways["ca.crt"] == mine["ca.crt"] == authority["ca.crt"]
         assert authority["tls.key"] not in (gateways["tls.key"], mine["tls.key"])
         meta = cluster.get("Secret", "mood-certificate", SHOP)["metadata"]
@@ -95,7 +102,7 @@ def test_turned_on_it_waits_for_the_gateways_and_turned_off_nothing_is_left(clus
         Shop(cluster, "fraud").ready(count=2)
         assert secure(Shop(cluster, "fraud")) == {True}
         cluster.apply(platform("Disabled"))
-        until(lambda: cluster.get("Secret", REPLICA_AUTHORITY, SYSTEM_NAMESPACE) is None, lambda: operator.log, 60)
+        until(lambda: cluster.get("Secret", REPLICA_AUTHORITY, HOME) is None, lambda: operator.log, 60)
         assert secure(shop) == {False}
         assert not [one for one in cluster.objects("Secret", SHOP) if one["metadata"]["name"].endswith("-certificate")]
         assert cluster.get("Secret", GATEWAYS, SYSTEM_NAMESPACE) is None
@@ -133,23 +140,29 @@ def test_a_secret_of_somebody_else_is_left_alone(cluster):
         assert condition(shop.service)["status"] == "False"
 
 
+def may_read(shop, user, namespace, name):
+    asked = {"namespace": namespace, "resource": "secrets", "name": name, "verb": "get"}
+    spec = {"user": user, "groups": ["system:serviceaccounts"], "resourceAttributes": asked}
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+    answer = shop.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review).json()
+    return answer["status"]["allowed"]
+
+
 def test_its_rights_reach_no_secret_elsewhere(cluster):
     cluster.apply(*certificate_namespace(Values(), SHOP))
     shop = Shop(cluster)
     for namespace, name, allowed in (
         (SHOP, "mood-certificate", True),
         ("kube-system", "mood-certificate", False),
-        (SYSTEM_NAMESPACE, REPLICA_AUTHORITY, True),
+        (HOME, REPLICA_AUTHORITY, True),
+        (HOME, "another", False),
         (SYSTEM_NAMESPACE, "tenants", False),
     ):
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SubjectAccessReview",
-            "spec": {
-                "user": ACCOUNT,
-                "resourceAttributes": {"namespace": namespace, "resource": "secrets", "name": name, "verb": "get"},
-            },
-        }
-        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-        answer = shop.request("POST", path, review).json()
-        assert answer["status"]["allowed"] is allowed, (namespace, name)
+        assert may_read(shop, ACCOUNT, namespace, name) is allowed, (namespace, name)
+
+
+def test_nobody_else_of_ours_reads_the_key_that_signs(cluster):
+    shop, accounts = Shop(cluster), f"system:serviceaccount:{SYSTEM_NAMESPACE}:"
+    assert may_read(shop, accounts + CONTROLLER, SYSTEM_NAMESPACE, "tenants"), "which is why it is not there"
+    for name in (CONTROLLER, GATEWAY):
+        assert not may_read(shop, accounts + name, HOME, REPLICA_AUTHORITY), name

@@ -110,7 +110,10 @@ class Server:
         request = _request(scope)
         code = 200
         try:
-            request.body = await _body(receive)
+            body = await _body(receive)
+            if body is None:
+                return
+            request.body = body
             request.user = self.access.user_of(request.headers.get("authorization"))
             self._route(request)
             if self.faults.delay_s:
@@ -313,11 +316,12 @@ def _request(scope):
 
 
 async def _body(receive):
+    """None where the client went in the middle of it: nothing was asked for then."""
     parts = []
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return b""
+            return None
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(parts)

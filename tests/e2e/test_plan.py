@@ -169,18 +169,24 @@ def test_without_a_profile_the_next_command_is_named(plimsoll, service):
 
 
 @pytest.mark.parametrize(
-    "rows",
+    ("rows", "part", "requests"),
     [
-        "0,100\n60,100000000\n120,100\n",  # a spike of a million times
-        "0,100\n86400,100\n",  # a day with nothing in it
-        "120,50\n0,100\n60,0\n",  # in no order
+        ("0,6\n60,6000000\n120,6\n", (), 6_000_012),  # a spike of a million times
+        ("0,100\n86400,100\n", ("--slice", "0s/10m"), None),  # a day with nothing in it
+        ("120,50\n0,100\n60,0\n", (), 150),  # in no order, and a minute without any
+        ("0,50\n0,50\n60,100\n", (), 200),  # a minute twice
     ],
 )
-def test_odd_traces_are_looked_at_without_trouble(plimsoll, mood, rows):
+def test_odd_traces_are_looked_at_without_trouble(plimsoll, mood, rows, part, requests):
     folder = mood()
     (folder / "odd.csv").write_text(f"period,count\n{rows}")
-    done = plimsoll("plan", "--trace", "odd.csv", "--policies", "budget", "--fast", "--slice", "0s/1m", cwd=folder)
+    done = plimsoll("plan", "--trace", "odd.csv", *part, "--policies", "budget", "--fast", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    if requests is not None:
+        assert told["requests"] == pytest.approx(requests, rel=0.25)
+    (budget,) = told["policies"]
+    assert sum(budget["outcomes"].values()) == budget["offered"]
 
 
 def test_ctrl_c_prints_what_is_done_and_leaves_nobody(mood, env):

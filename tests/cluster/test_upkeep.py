@@ -34,6 +34,9 @@ def test_nodes_are_drained_under_load_the_one_with_the_only_replica_too(system, 
                 assert left == []
                 system.kubectl("uncordon", node)
         assert seen == set(NODES), "its only replica was moved"
+        events = (await api.list("Event", space.name))["items"]
+        assert [one["message"] for one in events if one["reason"] == "Moved"][:1], [one["reason"] for one in events]
+        assert all("moved 1 replica (drained)" in one["message"] for one in events if one["reason"] == "Moved")
 
     try:
         system.run(body, within_s=220)

@@ -5,6 +5,7 @@ import ssl
 import aiohttp
 from tests.kube import selectors
 from tests.kube.api import Stale
+from tests.kube.controllers import pods
 from tests.kube.errors import ApiError
 
 
@@ -26,13 +27,28 @@ class Subresources:
                      "status": status}  # fmt: skip
 
     async def _eviction(self, request):
-        """429 where a PodDisruptionBudget would be broken, by the counts in its status."""
+        """429 where a PodDisruptionBudget would be broken: by what its status allows, and by the pods that are there in
+        this moment, since several may be evicted before the status says so."""
         record = self._api.found(request.kind, request.namespace, request.name)
         for budget in self._api.store.list(("policy", "poddisruptionbudgets"), request.namespace):
             if not selectors.matches(budget.obj["spec"].get("selector"), record.labels):
                 continue
-            if (budget.obj.get("status") or {}).get("disruptionsAllowed", 0) < 1:
+            status = budget.obj.get("status") or {}
+            healthy = sum(
+                pods.is_ready(one.obj) and "deletionTimestamp" not in one.obj["metadata"]
+                for one in self._api.store.list(pods.PODS, request.namespace)
+                if selectors.matches(budget.obj["spec"].get("selector"), one.labels)
+            )
+            if min(status.get("disruptionsAllowed", 0), healthy - status.get("desiredHealthy", 0)) < 1:
                 raise ApiError(429, "Cannot evict pod as it would violate the pod's disruption budget.")
+        target = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+                  "message": "Eviction API: evicting"}  # fmt: skip
+
+        def mark(pod):
+            conditions = pod.setdefault("status", {}).setdefault("conditions", [])
+            conditions[:] = [*(one for one in conditions if one["type"] != target["type"]), target]
+
+        self._api.change_now(request.kind, request.namespace, request.name, mark, "status")
         grace = (request.document().get("deleteOptions") or {}).get("gracePeriodSeconds")
         self._api.delete_now(request.kind, request.namespace, request.name, grace)
         return 201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}

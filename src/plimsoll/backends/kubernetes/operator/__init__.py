@@ -18,6 +18,6 @@ What acts:
     apply                server-side apply of rendered objects, with the answers remembered
     lease                of several operators one acts (the controllers use it, too)
     renewing, authority, replica_certificates   certificates as Secrets
-    plain, telling       what Platforms and Tenants are told; Kubernetes Events
+    plain, news, telling    what Platforms and Tenants are told; what becomes a Kubernetes Event
     operator             the host: watches feed the queue, workers carry decisions out
 """

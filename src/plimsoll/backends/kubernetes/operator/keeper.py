@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from plimsoll.backends.kubernetes.api import Api
-from plimsoll.backends.kubernetes.conditions import Reason
 from plimsoll.backends.kubernetes.names import FINALIZER
 from plimsoll.backends.kubernetes.objects import Obj, ObjectKey, key_of
 from plimsoll.backends.kubernetes.operator import kinds
@@ -22,6 +21,7 @@ from plimsoll.backends.kubernetes.operator.cache import Cache
 from plimsoll.backends.kubernetes.operator.judging import Look, refusal
 from plimsoll.backends.kubernetes.operator.kinds import Kind
 from plimsoll.backends.kubernetes.operator.models import adopt
+from plimsoll.backends.kubernetes.operator.news import News
 from plimsoll.backends.kubernetes.operator.revisions import revision_object, revision_status
 from plimsoll.backends.kubernetes.operator.rolling import Create, Delete, Phase, Roll, RollSettings, Scale, roll
 from plimsoll.backends.kubernetes.operator.seen import Owned, Seen, ServiceKey, ServiceObject, service_of
@@ -60,6 +60,7 @@ class Kept:
 
     uid: str
     writing: Writing
+    news: News
     wish: Wish | None = None
     serial: int = -1
     rendered: tuple[int, int, str] | None = None  # (generation, serial, active) of what stands applied
@@ -67,7 +68,6 @@ class Kept:
     written: dict[str, tuple[str, float]] = field(default_factory=dict)  # a workload's version after our write, when
     refused: Problem | None = None
     adopted: str = ""  # the ConfigMap of its model, once there is nothing to do about it
-    told: str = ""
     revision_status: dict[str, tuple[str, int, int]] = field(default_factory=dict)
 
 
@@ -136,7 +136,7 @@ class Keeper:
         service = seen.service
         kept = self._kept.get(key)
         if kept is None or kept.uid != service.uid:
-            kept = self._kept[key] = Kept(service.uid, Writing(self._status), told=_told(service))
+            kept = self._kept[key] = Kept(service.uid, Writing(self._status), News(service))
         if self.world.blind is not None:
             return await self._say(kept, seen, blind_status(service, self.world.blind, now=now), None, now)
         if service.deleting:
@@ -149,6 +149,7 @@ class Keeper:
         if not service.paused and not seen.namespace_ending:
             await self._act(kept, seen, once, rolled, now)
         refused = kept.refused
+        kept.news.moved(seen, now, self._tell)
         status = status_of(Look(seen, wish, rolled, refused), now=now)
         outcome = await self._say(kept, seen, status, rolled, now)
         return Outcome(outcome.failed or refused is not None, outcome.again_s)
@@ -305,18 +306,11 @@ class Keeper:
             return Outcome(failed=True, again_s=again_s)
         self.cache.stands(service_of(answer))
         kept.writing.wrote(patch, figures, now)
-        self._tell_condition(kept, service, status)
+        kept.news.ready(service, status, self._tell)
         # What follows from the switch of the scale target need not wait for the watch.
         if "scaleTarget" in patch and rolled is not None and rolled.phase is not Phase.STEADY:
             again_s = _sooner(again_s, 0.05)
         return Outcome(again_s=again_s)
-
-    def _tell_condition(self, kept: Kept, service: ServiceObject, status: Obj) -> None:
-        ready = next((one for one in status["conditions"] if one["type"] == "Ready"), None)
-        if ready is None or ready["reason"] == kept.told:
-            return
-        kept.told = ready["reason"]
-        self._tell(service, "Normal" if ready["reason"] in _FINE else "Warning", ready["reason"], ready["message"])
 
     # --- beginning and end --------------------------------------------------------------------------------------------
 
@@ -375,11 +369,6 @@ class Keeper:
         return {**obj, "metadata": {**meta, "ownerReferences": [owner]}}
 
 
-_FINE = frozenset(
-    str(one) for one in (Reason.SERVING, Reason.SCALED_TO_ZERO, Reason.STARTING, Reason.ROLLING_OUT, Reason.PAUSED)
-)
-
-
 def _is_workload(obj: Obj, name: str) -> bool:
     return obj["kind"] in ("Deployment", "StatefulSet") and obj["metadata"]["name"] == name
 
@@ -388,12 +377,6 @@ def _first(wish: Wish, service: ServiceObject) -> int:
     """Where all workloads are gone (deleted by hand) the count that was wanted last."""
     last = service.status.get("desiredReplicas") if service.status.get("scaleTarget") else None
     return wish.first if last is None else int(last)
-
-
-def _told(service: ServiceObject) -> str:
-    """What another operator told already."""
-    conditions = service.status.get("conditions") or ()
-    return next((str(one.get("reason")) for one in conditions if one.get("type") == "Ready"), "")
 
 
 def _sooner(one: float | None, other: float | None) -> float | None:

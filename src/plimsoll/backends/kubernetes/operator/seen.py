@@ -85,7 +85,8 @@ class Trouble(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Pod:
     """`trouble`: "" while nothing is known to be wrong; `words`: Kubernetes' or the process's own about it; `since`: of
-    the trouble. `wants`: what it requests, kept only while it finds no node."""
+    the trouble. `wants`: what it requests, kept only while it finds no node. `evicted`: why it must leave its node, the
+    reason of its condition DisruptionTarget."""
 
     name: str
     revision: str
@@ -99,6 +100,7 @@ class Pod:
     exit_code: int | None = None
     image: str = ""
     wants: tuple[tuple[str, str], ...] = ()
+    evicted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +205,14 @@ def pod_of(obj: Obj) -> Pod:
     meta, status = obj["metadata"], obj.get("status") or {}
     conditions = {one["type"]: one for one in status.get("conditions") or ()}
     ready = conditions.get("Ready", {}).get("status") == "True"
+    leaving = conditions.get("DisruptionTarget", {})
     base = Pod(
         name=meta["name"],
         revision=(meta.get("labels") or {}).get(REVISION_LABEL, ""),
         ready=ready,
         deleting="deletionTimestamp" in meta,
         scheduled=bool((obj.get("spec") or {}).get("nodeName")),
+        evicted=str(leaving.get("reason") or "") if leaving.get("status") == "True" else "",
     )
     return base if ready or base.deleting else _troubled(base, obj, conditions, status)
 

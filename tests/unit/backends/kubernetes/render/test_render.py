@@ -159,6 +159,29 @@ def test_an_unknown_accelerator_names_the_nearest():
         render(service(accelerator={"class": "h10"}), None, ClusterOptions())
 
 
+@pytest.mark.parametrize(
+    ("resource", "taints"),
+    [
+        ("nvidia.com/gpu", ["nvidia.com/gpu"]),
+        ("nvidia.com/gpu.shared", ["nvidia.com/gpu", "nvidia.com/gpu.shared"]),  # time-sliced, told apart by its name
+        ("nvidia.com/mig-1g.10gb", ["nvidia.com/gpu", "nvidia.com/mig-1g.10gb"]),
+        ("amd.com/gpu", ["amd.com/gpu"]),
+        ("google.com/tpu", ["google.com/tpu"]),
+        ("aws.amazon.com/neuroncore", ["aws.amazon.com/neuron", "aws.amazon.com/neuroncore"]),
+        ("habana.ai/gaudi", ["habana.ai/gaudi"]),
+    ],
+)
+def test_accelerators_of_all_makers_are_limits_and_their_usual_taints_are_tolerated(resource, taints):
+    plat = platform(acceleratorClasses=[{"name": "fast", "resourceName": resource}])
+    for mode in Mode:
+        found = render(service(accelerator={"class": "fast", "count": 2}), plat, ClusterOptions(mode=mode)).objects
+        (workload,) = (obj for obj in found if obj["kind"] == "Deployment")
+        pod = workload["spec"]["template"]["spec"]
+        assert pod["containers"][0]["resources"]["limits"] == {resource: "2"}
+        assert [one["key"] for one in pod["tolerations"]] == taints
+        assert {(one["operator"], one["effect"]) for one in pod["tolerations"]} == {("Exists", "NoSchedule")}
+
+
 def test_a_name_that_no_service_can_have():
     with pytest.raises(SpecError, match=r"metadata.name: 7b begins with a digit.*m-7b"):
         render(service("7b"), None, ClusterOptions())

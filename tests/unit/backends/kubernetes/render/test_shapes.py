@@ -8,6 +8,7 @@ from tests.unit.backends.kubernetes.render.cases import CASES
 from plimsoll.backends.kubernetes.objects import key_of
 from plimsoll.backends.kubernetes.options import NEWEST_MINOR, OLDEST_MINOR, Mode
 from plimsoll.backends.kubernetes.render.restricted import violations
+from plimsoll.spec import load_all_text
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate")
 
@@ -61,10 +62,18 @@ def test_pods_have_no_token_and_end_after_their_requests(name):
             assert pod["automountServiceAccountToken"] is False
             main = next(one for one in pod["containers"] if one["name"] == "model")
             sleep = main["lifecycle"]["preStop"]["sleep"]["seconds"]
-            assert pod["terminationGracePeriodSeconds"] > sleep + 10  # predictTimeout, the longest here but `plain`'s
+            assert pod["terminationGracePeriodSeconds"] > sleep + longest_s(case)
             assert main["securityContext"]["readOnlyRootFilesystem"] is True
-    plain = pods(CASES["plain"].rendered())[0]
-    assert plain["terminationGracePeriodSeconds"] > 5 + 30
+
+
+def longest_s(case):
+    """The longest that a request of its service may take in a replica."""
+    (service,) = load_all_text(case.text).services
+    return max(service.timeout_s, service.predict_timeout_s)
+
+
+def test_cases_differ_in_how_long_requests_take():
+    assert len({longest_s(case) for case in CASES.values()}) > 2
 
 
 def test_what_the_restricted_level_refuses():

@@ -96,10 +96,10 @@ GPU_QUERY = 'avg by (namespace, pod) (DCGM_FI_DEV_GPU_UTIL{pod!=""}) / 100'
 SIGNALS = ("requests_per_second", "queue_length", "concurrency", "predicted_p99_seconds", "gpu_utilization")
 
 
-def revision_name(service: str, digest: str) -> str:
-    """The name of a revision and of its Deployment: at most 63 characters, since pods carry it as a label. `digest`:
-    hex, of what makes pods differ."""
-    return f"{service[:52]}-{digest[:10]}"
+def revision_name(service: str, digest: str, *, stateful: bool = False) -> str:
+    """The name of a revision and of its workload: at most 63 characters, since pods carry it as a label, and a
+    StatefulSet's pods one that is 11 longer. `digest`: hex, of what makes pods differ."""
+    return f"{service[: 41 if stateful else 52]}-{digest[:10]}"
 
 
 def owned_labels(service: str) -> dict[str, str]:

@@ -3,10 +3,11 @@
 import re
 
 from plimsoll.backends.kubernetes.names import COMPONENT_LABEL
-from plimsoll.backends.kubernetes.objects import Obj
+from plimsoll.backends.kubernetes.objects import Obj, digest_of
 from plimsoll.backends.kubernetes.render.scene import Scene
 
 PORT, TLS_PORT = 80, 443
+_LONGEST = 58  # with `-pods` after it
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
 
 
@@ -48,7 +49,9 @@ def service_object(scene: Scene) -> Obj:
 
 
 def headless_name(scene: Scene) -> str:
-    return f"{scene.name}-pods"
+    """A Service's name may have 63 characters, as a ModelService's."""
+    name = scene.name if len(scene.name) <= _LONGEST else f"{scene.name[: _LONGEST - 11]}-{digest_of(scene.name, 10)}"
+    return f"{name}-pods"
 
 
 def headless_service(scene: Scene) -> Obj | None:

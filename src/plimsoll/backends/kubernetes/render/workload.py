@@ -21,7 +21,7 @@ def plan_revision(scene: Scene, *, replicas: int | None = None) -> RevisionPlan:
     claims = _claim_templates(scene)
     digest = digest_of([nameless.template, list(nameless.objects), replica_config(scene), scene.service.spec.workload,
                         claims])  # fmt: skip
-    revision = revision_name(scene.name, digest)
+    revision = revision_name(scene.name, digest, stateful=scene.service.spec.workload == "StatefulSet")
     made = pod(scene, revision)
     workload = _workload(scene, revision, made.template, claims, replicas)
     return RevisionPlan(revision, digest, (config_map(scene, revision), *made.objects, workload))

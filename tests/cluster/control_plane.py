@@ -82,7 +82,6 @@ class ControlPlane:
         try:
             self._start("etcd", self._etcd_command())
             self.start()
-            self._start_manager()
         except BaseException:
             self.__exit__()
             raise
@@ -94,7 +93,11 @@ class ControlPlane:
         self._temporary.cleanup()
 
     def start(self):
-        """The API server, on the same port each time. Returns when it is ready."""
+        """The API server, on the same port each time, and the controllers. Returns when they are ready."""
+        self._start_server()
+        self._start_manager()
+
+    def _start_server(self):
         self._start("kube-apiserver", self._server_command())
         self._wait_ready()
 
@@ -109,14 +112,16 @@ class ControlPlane:
             self._end("kube-controller-manager")
         raise AssertionError(f"kube-controller-manager ended:\n{self.log('kube-controller-manager')}")
 
-    def stop(self, kill=False):
-        """The API server goes; etcd keeps what there is."""
-        self._end("kube-apiserver", kill)
+    def stop(self):
+        """The API server goes, and with it the controllers: they would take nodes for lost whose Leases nobody could
+        renew. etcd keeps what there is."""
+        self._end("kube-controller-manager", kill=True)
+        self._end("kube-apiserver")
 
     def drop_connections(self):
         """All at once, by ending the API server: it has no other way."""
-        self.stop(kill=True)
-        self.start()
+        self._end("kube-apiserver", kill=True)
+        self._start_server()
 
     def compact(self):
         """Forgets old versions: the store's, and with the API server's restart those that it kept in memory."""

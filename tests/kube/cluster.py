@@ -127,12 +127,17 @@ class FakeCluster:
         self._in_loop(act())
 
     def stop(self):
-        """The API server goes; what it stores stays (and the controllers, who are not its clients, go on)."""
+        """The API server goes; what it stores stays. The controllers, who are not its clients, go on, but take no node
+        for lost whose Lease nobody could renew."""
+        if self.controllers is not None:
+            self.controllers.nodes.blind(True)
         self._in_loop(self._hang_up())
 
     def start(self):
         """On the same port again."""
         self._in_loop(self._listen())
+        if self.controllers is not None:
+            self.controllers.nodes.blind(False)
 
     def answer(self, code, times=1, **which):
         self.faults.answer(code, times, **which)

@@ -19,6 +19,10 @@ class Controllers:
         self._controllers = [*(make(api) for make in ALL), *others]
         self._tasks = []
 
+    @property
+    def nodes(self):
+        return next(one for one in self._controllers if isinstance(one, NodeLifecycle))
+
     def start(self):
         self._tasks = [asyncio.ensure_future(one.run()) for one in self._controllers]
 

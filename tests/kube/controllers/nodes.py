@@ -16,6 +16,13 @@ class NodeLifecycle(Controller):
     stores = (NODES, LEASES)
     grace_s, evict_s = 8.0, 10.0
 
+    _blind = False
+    _since = datetime.datetime.fromtimestamp(0, datetime.UTC)  # Leases that end before count from here
+
+    def blind(self, so):
+        """Nobody can renew a Lease meanwhile; as with a controller manager that goes and comes with its server."""
+        self._since, self._blind = datetime.datetime.now(datetime.UTC), so
+
     def keys(self, event):
         if event.store == NODES or event.record.namespace == LEASE_NAMESPACE:
             yield event.record.name
@@ -25,7 +32,9 @@ class NodeLifecycle(Controller):
         if node is None or lease is None:
             return None
         renewed = datetime.datetime.fromisoformat(lease.obj["spec"]["renewTime"].replace("Z", "+00:00"))
-        age_s = (datetime.datetime.now(datetime.UTC) - renewed).total_seconds()
+        if self._blind:
+            return 1.0
+        age_s = (datetime.datetime.now(datetime.UTC) - max(renewed, self._since)).total_seconds()
         if age_s <= self.grace_s:
             self._taint(node.obj, [])
             return self.grace_s - age_s + 0.05

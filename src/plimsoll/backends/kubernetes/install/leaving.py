@@ -13,7 +13,7 @@ KEPT = (
     ("v1", "ServiceAccount"), ("v1", "PersistentVolumeClaim"), ("policy/v1", "PodDisruptionBudget"),
     ("autoscaling/v2", "HorizontalPodAutoscaler"), ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("resource.k8s.io/v1", "ResourceClaimTemplate"), ("monitoring.coreos.com/v1", "PodMonitor"),
-    ("monitoring.coreos.com/v1", "ServiceMonitor"),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"), ("resource.k8s.io/v1beta1", "ResourceClaimTemplate"),
 )  # fmt: skip
 GONE = (
     ("networking.k8s.io/v1", "NetworkPolicy"),  # lets in nobody but the gateway

@@ -44,3 +44,8 @@ def unpacked(codes: SmallFloats) -> NDArray[np.float32]:
     bits = ((wide & ~_SHORT_SIGN) << _CUT) | ((wide & _SHORT_SIGN) << _SIXTEEN)
     values: NDArray[np.float32] = bits.view(np.float32) * _UP
     return values
+
+
+def unpacked_one(code: int) -> float:
+    value: float = _FLOAT.unpack(_BITS.pack((code & 0x7FFF) << 14 | code >> 15 << 31))[0]
+    return value * 2.0**104

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plimsoll.core.small_floats import packed, packed_one, unpacked
+from plimsoll.core.small_floats import packed, packed_one, unpacked, unpacked_one
 
 usual = st.floats(1e-6, 2e12) | st.floats(-2e12, -1e-6)
 
@@ -39,6 +39,7 @@ def test_at_the_ends(value, as_kept):
 @given(usual | st.floats(allow_nan=False, allow_infinity=False))
 def test_one_alone_is_kept_like_many(value):
     assert packed_one(value) == packed([value])[0]
+    assert [unpacked_one(packed_one(value))] == kept([value])
 
 
 def test_two_bytes_each():

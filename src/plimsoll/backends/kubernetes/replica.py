@@ -1,6 +1,7 @@
 """One pod through its lives, as a replica: what the API server says of it, and what it says itself."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -161,7 +162,7 @@ class PodReplica:
 
     def _loaded(self, event: Mapping[str, Any]) -> None:
         load = {
-            key: float(value)
+            sys.intern(key): float(value)  # a thousand replicas say the same few words
             for key, value in event.items()
             if isinstance(value, int | float) and not isinstance(value, bool)
         }

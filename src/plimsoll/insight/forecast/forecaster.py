@@ -18,8 +18,10 @@ from plimsoll.insight.forecast.track import QUANTILES, Track
 _HISTORY = 900  # looks
 _QUIET_KEPT = 300  # looks without a request before the first: learning them takes 15 ms
 _NEAR = 0.12  # a horizon that differs by less is served by the same track
-_TRACKS = 4
+_TRACKS = 2  # each takes 24 KB: the horizon in use, and the one before it or another's
+_PATIENCE = 15  # looks that ask for a horizon of their own, before it gets its track: one may just come late
 _ASKED_WITHIN = 60  # looks: a track that nobody asked for is forgotten; making one takes 15 ms
+_QUICKER = 0.4  # of the pace: a look that is shorter than that is of another
 _JITTER = 0.75  # of a look: a horizon that differs by less is the same one, told by a look that came late
 _MOST_STEPS = 1800
 _MOST = 1e12  # requests, a second too: beyond it something has overflowed
@@ -70,6 +72,8 @@ class Forecaster:
         self._tracks: list[Track] = []  # the one asked for last comes first
         self._history: _History | None = None  # None: nothing has come yet
         self._quiet = 0  # looks before the first request
+        self._strange = 0  # looks in a row that asked for a horizon without a track
+        self._stranger = False  # this one did
         self._step_s = 1.0
 
     def observe(self, now: float, arrived: int, over_s: float) -> None:
@@ -79,6 +83,8 @@ class Forecaster:
         rate = arrived / over_s
         if rate > _MOST:
             return
+        if over_s < _QUICKER * self._step_s:
+            self._step_s = over_s  # who was asleep is looked at seldom, and each second once somebody asks
         self._step_s += 0.05 * (min(over_s, 2.0 * self._step_s) - self._step_s)  # one long gap is no new pace
         if self._history is None:
             if not rate:
@@ -89,6 +95,8 @@ class Forecaster:
         self._history.append(now, rate, over_s)
         self._learn(self._levels, self._season, rate, now, over_s)
         self._burst.observe(rate, over_s)
+        self._strange = self._strange + 1 if self._stranger else 0
+        self._stranger = False
         for track in self._tracks:
             track.observe(rate, self._members(self._levels, self._season, track.steps))
             track.unasked += 1
@@ -151,6 +159,9 @@ class Forecaster:
                 if index:
                     self._tracks.insert(0, self._tracks.pop(index))
                 return track
+        self._stranger = True
+        if self._tracks and self._strange < _PATIENCE:
+            return min(self._tracks, key=lambda track: abs(track.steps - steps))
         made = self._made(round(steps))
         self._tracks.insert(0, made)
         del self._tracks[_TRACKS:]

@@ -6,10 +6,12 @@ believe, for no one constant suits a spike, a daily tide and noise.
 """
 
 from functools import lru_cache
-from math import exp, isnan
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
+
+from plimsoll.core.small_floats import SmallFloats, packed_one, unpacked_one
 
 Floats = NDArray[np.float64]
 
@@ -18,7 +20,8 @@ TRENDS = (0.5, 1.0)  # of the slope
 _FLOOR = 0.2  # of the level: no trend takes a forecast below
 _DAY_S, _MINUTE_S = 86_400.0, 60.0
 _MINUTES, _DAYS = 1440, 7
-_UNKNOWN = np.full(_MINUTES, np.nan, dtype=np.float32)
+_UNKNOWN = 0xFFFF  # no small float's code: what is kept is no less than 0
+_NO_MINUTES = np.full(_MINUTES, _UNKNOWN, dtype=np.uint16)
 _NEWEST_DAY = 0.5  # its weight in a minute's rate
 _LAGS = np.repeat(np.array(TAUS_S), len(TRENDS))
 _SLOPES = np.tile(np.array(TRENDS), len(TAUS_S)) / _LAGS
@@ -74,7 +77,7 @@ class Season:
 
     def __init__(self, offset_s: float) -> None:
         self._offset_s = offset_s
-        self._minutes = _UNKNOWN  # until the first is over; NaN where nothing is known
+        self._minutes: SmallFloats = _NO_MINUTES  # until the first is over
         self._factors = np.ones(_DAYS)
         self._sums = [0.0, 0.0]  # of this day: what came, and what the minutes said
         self._day = self._minute = -1
@@ -93,17 +96,16 @@ class Season:
     def _close(self, day: int) -> None:
         """Ends a minute, and the day where it was the last."""
         if self._weight > 0.0:
-            if self._minutes is _UNKNOWN:
-                self._minutes = _UNKNOWN.copy()
+            if self._minutes is _NO_MINUTES:
+                self._minutes = _NO_MINUTES.copy()
             mean = self._sum / self._weight
             at = self._minute
-            if isnan(self._minutes[at]):
-                self._minutes[at] = mean
-            else:
-                usual = self._minutes[at] * self._factors[self._day % _DAYS]
+            if (code := int(self._minutes[at])) != _UNKNOWN:
+                before = unpacked_one(code)
                 self._sums[0] += mean
-                self._sums[1] += usual
-                self._minutes[at] += _NEWEST_DAY * (mean - self._minutes[at])
+                self._sums[1] += before * self._factors[self._day % _DAYS]
+                mean = before + _NEWEST_DAY * (mean - before)
+            self._minutes[at] = packed_one(mean)
         if day != self._day:
             if self._sums[1] > 0.0:
                 ratio = self._sums[0] / self._sums[1]
@@ -121,10 +123,10 @@ class Season:
     def _at(self, moment: float) -> float | None:
         """Between the middles of two minutes along a line."""
         place = (moment % _DAY_S) / _MINUTE_S - 0.5
-        if self._minutes is _UNKNOWN:
-            return None
         low = int(place // 1) % _MINUTES
-        high = (low + 1) % _MINUTES
+        before, after = int(self._minutes[low]), int(self._minutes[(low + 1) % _MINUTES])
+        if _UNKNOWN in {before, after}:
+            return None
         share = place % 1.0
-        rate = float(self._minutes[low]) * (1.0 - share) + float(self._minutes[high]) * share
-        return None if isnan(rate) else rate * float(self._factors[int(moment // _DAY_S) % _DAYS])
+        rate = unpacked_one(before) * (1.0 - share) + unpacked_one(after) * share
+        return rate * float(self._factors[int(moment // _DAY_S) % _DAYS])

@@ -27,7 +27,7 @@ _SILENT = 10.0  # of the rate: the loss of one that says nothing
 class Track:
     """`steps`: the horizon in looks, 1 or more. `unasked`: looks since somebody asked for it, kept by its owner."""
 
-    __slots__ = ("_at", "_errors", "_filled", "_fresh", "_loss", "_margins", "_past", "_seen", "_upper",
+    __slots__ = ("_at", "_errors", "_filled", "_fresh", "_fresh_count", "_loss", "_margins", "_past", "_seen", "_upper",
                  "chosen", "steps", "unasked", "values")  # fmt: skip
 
     def __init__(self, steps: int, members: int) -> None:
@@ -35,7 +35,8 @@ class Track:
         self._past = np.zeros((steps, members), dtype=np.float32)  # forecasts, a ring
         self._upper = np.zeros((steps, members, len(QUANTILES)), dtype=np.float32)  # and with their margins
         self._errors = packed(np.zeros((members, _MEMORY)))  # most of a track's memory: 20 KB
-        self._fresh: list[Floats] = []  # those since they were sorted last
+        self._fresh = np.zeros((members, _REFRESH), dtype=np.float32)  # those since they were sorted last
+        self._fresh_count = 0
         self._margins = np.zeros((members, len(QUANTILES)))
         self._loss = np.zeros((members, len(QUANTILES)))
         self._filled = self._seen = self._at = self.unasked = 0
@@ -48,7 +49,8 @@ class Track:
         if self._seen >= self.steps:
             known = self._past[at].astype(np.float64)
             error = np.where(np.isnan(known), 0.0, rate - known)  # silence is paid by its loss alone
-            self._fresh.append(error)
+            self._fresh[:, self._fresh_count] = error
+            self._fresh_count += 1
             self._filled = min(self._filled + 1, _MEMORY)
             short = rate - self._upper[at].astype(np.float64)
             self._loss *= _KEEP
@@ -77,9 +79,9 @@ class Track:
 
     def _sort(self) -> None:
         last = self._seen - self.steps
-        places = np.arange(last + 1 - len(self._fresh), last + 1) % _MEMORY
-        self._errors[:, places] = packed(np.array(self._fresh).T)
-        self._fresh.clear()
+        fresh, self._fresh_count = self._fresh_count, 0
+        places = np.arange(last + 1 - fresh, last + 1) % _MEMORY
+        self._errors[:, places] = packed(self._fresh[:, :fresh])
         count = self._filled
         ranks = np.minimum((_Q * count).astype(np.intp), count - 1)
         ordered = np.sort(unpacked(self._errors[:, :count]), axis=1)

@@ -11,7 +11,9 @@ from plimsoll.backends.kubernetes.api import Api
 from plimsoll.backends.kubernetes.cpu import CpuUse, parse_cores
 from plimsoll.backends.kubernetes.secrets import ClusterSecrets
 from plimsoll.backends.kubernetes.tokens import GatewayTokens
-from plimsoll.backends.kubernetes.wanted import platform_of, read_platform, read_service
+from plimsoll.backends.kubernetes.wanted import Shared, platform_of, read_platform, read_service
+from plimsoll.spec import ModelService
+from plimsoll.spec.base import Part
 
 
 def service(generation=1, *, labels=None, status=None, annotations=None, **spec):
@@ -173,3 +175,47 @@ def test_cpu_use_is_asked_only_where_a_service_wants_it():
 @pytest.mark.parametrize(("text", "cores"), [("2", 2.0), ("250m", 0.25), ("1500u", 0.0015), ("7n", 7e-9), ("?", 0.0)])
 def test_amounts_of_cpu(text, cores):
     assert parse_cores(text) == pytest.approx(cores)
+
+
+# --- what many have in common -----------------------------------------------------------------------------------------
+
+TIGHT, LOOSE = {"latency": {"p99": "50ms"}}, {"latency": {"p99": "80ms"}}
+
+
+def parts_of(part):
+    for value in part.__dict__.values():
+        if isinstance(value, Part):
+            yield value
+            yield from parts_of(value)
+
+
+def test_what_services_have_in_common_is_kept_once():
+    first, second = (read_service(service(budget=TIGHT)).whole for _ in range(2))
+    known = {id(part) for part in parts_of(second)}
+    alone = [type(part).__name__ for part in parts_of(first) if id(part) not in known]
+    assert alone == ["Metadata", "ServiceSpec"]
+    assert first.spec.budget is second.spec.budget
+    assert first.model_fields_set is second.model_fields_set
+
+
+def test_what_is_shared_is_still_what_each_wrote():
+    for obj in [service(), service(budget=TIGHT), service(budget=LOOSE)] * 2:
+        whole = read_service(obj).whole
+        assert whole.dump()["spec"] == obj["spec"]
+        alone = ModelService.parse(whole.dump())
+        assert alone == whole
+        assert alone.model_dump() == whole.model_dump()
+        assert whole.p99_s == alone.p99_s
+
+
+def test_parts_are_forgotten_but_not_taken_away():
+    shared, wholes = Shared(most=2), []
+    for index in range(9):
+        written = read_service(service(budget={"latency": {"p99": f"{index % 3 + 1}0ms"}})).whole.dump()
+        whole = ModelService.parse(written)
+        before = whole.model_dump()
+        shared.share(whole)
+        assert whole.model_dump() == before
+        wholes.append(whole)
+    assert len(shared) == 2
+    assert [whole.p99_s for whole in wholes] == [0.01, 0.02, 0.03] * 3

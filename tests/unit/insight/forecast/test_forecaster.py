@@ -265,6 +265,17 @@ def test_a_horizon_that_nobody_asks_for_any_more_is_forgotten():
     assert several < 1.1 * one
 
 
+def test_looks_that_come_late_make_no_horizon_of_their_own():
+    forecast = fed(300, 300, seed=1, ahead_s=2.0)
+    track = forecast._track(2.0)
+    for late_s in (3.0, 8.0, 5.0):
+        fed(300, 1, seed=2, forecast=forecast, start=300.0 + late_s, step_s=1.0, ahead_s=1.0 + late_s)
+    assert forecast._track(2.0) is track
+    assert len(forecast._tracks) == 1
+    fed(300, 60, seed=3, forecast=forecast, start=310.0, ahead_s=30.0)
+    assert forecast._track(30.0).steps == 30, "one that is asked for again and again does"
+
+
 def test_looks_that_come_late_or_early_have_one_horizon():
     forecast, random = Forecaster(), np.random.default_rng(1)
     tracks, now = set(), 0.0

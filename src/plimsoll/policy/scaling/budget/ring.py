@@ -5,7 +5,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_WIDER = (np.uint8, np.uint16, np.uint32, np.float64)
+_WIDER: tuple[tuple[float, type[np.generic]], ...] = (
+    (2.0**8 - 1, np.uint8),
+    (2.0**16 - 1, np.uint16),
+    (2.0**32 - 1, np.uint32),
+    (np.inf, np.float64),
+)
 
 
 class CountRing:
@@ -15,8 +20,8 @@ class CountRing:
     __slots__ = ("_most", "rows")
 
     def __init__(self, rows: int, filled: Floats) -> None:
-        self.rows: NDArray[np.generic] = np.zeros((rows, len(filled)), dtype=_WIDER[0])
-        self._most = 255.0
+        self.rows: NDArray[np.generic] = np.zeros((rows, len(filled)), dtype=np.uint8)
+        self._most = _WIDER[0][0]
         self._fit(filled)
         self.rows[:] = filled
 
@@ -31,8 +36,5 @@ class CountRing:
         most = float(counts.max())
         if most <= self._most:
             return
-        for kind in _WIDER:
-            self._most = float(np.iinfo(kind).max) if issubclass(kind, np.integer) else np.inf
-            if most <= self._most:
-                self.rows = self.rows.astype(kind)
-                return
+        self._most, kind = next((room, kind) for room, kind in _WIDER if most <= room)
+        self.rows = self.rows.astype(kind)

@@ -17,6 +17,7 @@ _SETTLE_S = 2.0  # the highest of the last seconds' counts stands: neighbours do
 _LEAD_MEMORY_S = 900.0
 _STANDING_S = 3600.0
 _LEAD_CHANGE = 0.25  # a lead time that differs by less changes nothing
+_QUICKER = 0.4  # of the pace that what is remembered began with: it began while nobody asked
 _BURST_MEMORY_S = 60.0
 _MOST_BURST = 64.0
 _GONE_S = 10.0  # a gap in the looks beyond which nothing is learned from it
@@ -65,6 +66,7 @@ class BudgetScaling:
         self._backtest: Backtest | None = None
         self._warm = WarmPool(self.settings.spare_cost)
         self._lead_s = self._useful_s = self._margin = self._learned_s = 0.0
+        self._step_s = 0.0  # seconds between two looks, when the backtest began
         self._burst = 1.0
         self._efficiency = 1.0
         self._surprised_s = 0.0
@@ -177,6 +179,7 @@ class BudgetScaling:
             backtest is None
             or quantiles != backtest.quantiles
             or abs(lead_s - self._lead_s) > _LEAD_CHANGE * self._lead_s
+            or max(seen.over_s, self._over_s or seen.over_s) < _QUICKER * self._step_s
         ):
             backtest = self._backtest = self._made(seen, quantiles, lead_s)
         # One look that comes late is no new pace: a horizon of its own takes 15 ms to learn, which makes others late.
@@ -190,8 +193,9 @@ class BudgetScaling:
         candidate = backtest.candidates[best]
         wanted = int(min(backtest.wants[best], 1e9))
         if candidate.past:
-            return wanted, tail.takes(wanted), str(candidate)
-        return wanted, float(rates[quantiles.index(candidate.quantile)]) * (1.0 + candidate.more), str(candidate)
+            return wanted, tail.takes(wanted), backtest.told(best)
+        rate = float(rates[quantiles.index(candidate.quantile)]) * (1.0 + candidate.more)
+        return wanted, rate, backtest.told(best)
 
     @property
     def _standing(self) -> float:
@@ -203,7 +207,8 @@ class BudgetScaling:
         return max(0, min(self._warm.best(price, tail.per_replica), self.bounds.most - count))
 
     def _made(self, seen: Observation, quantiles: tuple[float, ...], lead_s: float) -> Backtest:
-        settings, step_s = self.settings, min(max(seen.over_s, 0.1), 60.0)
+        settings = self.settings
+        step_s = self._step_s = min(max(seen.over_s, 0.1), 60.0)
         self._lead_s = lead_s
         margin = (lead_s - settings.free_lead_s) * settings.margin_per_lead_s
         margin = self._margin = min(max(margin, 0.0), settings.most_margin)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from plimsoll.policy.scaling.budget import Tail
-from plimsoll.policy.scaling.budget.backtest import Backtest
+from plimsoll.policy.scaling.budget.backtest import PAST_QUANTILES, Backtest, _past_quantiles
 
 TAIL = Tail(per_replica=100.0, wait_s=0.05, own_s=0.02)
 QUANTILES = (0.5, 0.9, 0.99)
@@ -113,3 +113,9 @@ def test_what_it_takes(busy, most_kb):
         assert backtest.wants.any()
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 300, 3600])
+def test_quantiles_of_the_past_are_what_quantiles_are(count):
+    rates = np.random.default_rng(count).lognormal(5.0, 1.0, count).astype(np.float32)
+    assert _past_quantiles(rates) == pytest.approx(np.quantile(rates.astype(np.float64), PAST_QUANTILES))

@@ -126,3 +126,22 @@ def test_the_same_looks_give_the_same_decisions():
         return [(one.replicas, one.reason, dict(one.evidence)) for one in world.decisions]
 
     assert told() == told()
+
+
+def test_who_was_looked_at_seldom_begins_anew_when_somebody_asks():
+    """While nobody asks a look comes each five seconds: a lead of 10 s is two of those, ten of the seconds after."""
+    world = Timeline(cold_s=10.0)
+    world.run(300, 0.0, step_s=5.0)
+    assert world.policy._backtest.lead_steps == 2
+    world.run(30, 400.0)
+    assert world.policy._backtest.lead_steps == 10
+
+
+def test_one_look_that_comes_late_looks_no_further_ahead():
+    world, asked = Timeline(cold_s=8.0), []
+    world.run(60, 400.0)
+    rates = world.forecast.rates
+    world.forecast.rates = lambda ahead_s: asked.append(ahead_s) or rates(ahead_s)
+    for step_s in (1.0, 6.0, 1.0):
+        world.run(step_s, 400.0, step_s=step_s)
+    assert asked == [9.0, 9.0, 9.0]

@@ -37,7 +37,7 @@ def test_it_comes_stays_the_same_and_leaves(cluster):
         "deployment/plimsoll-system/plimsoll-operator",
         "priorityclass/plimsoll-high",
     }
-    assert any("namespace plimsoll-system stays" in note for note in notes)
+    assert any("plimsoll-system" in note and "stays, with its Secrets" in note for note in notes)
     assert not cluster.objects("Deployment", "plimsoll-system")
     assert not [one for one in cluster.objects("CustomResourceDefinition") if "plimsoll" in one["metadata"]["name"]]
     cluster.apply(*install.crd_objects())

@@ -132,7 +132,8 @@ class Backtest:
     def _looked(self, ago: int) -> Floats:
         """What each wanted at the last look but so many."""
         assert self._wanted is not None
-        return self._wanted.rows[self._wanted_at - ago].astype(np.float64)
+        found: Floats = self._wanted.rows[self._wanted_at - ago].astype(np.float64)
+        return found
 
     def look(self, rate: float, rates: Floats, tail: Tail) -> None:
         """`rate`: what came since the last look, a second; `rates`: the forecast at each quantile, a lead time on."""

@@ -11,71 +11,6 @@ VALUES = OPERATOR_ALONE
 pytestmark = pytest.mark.timeout(300)
 
 
-def test_a_service_comes_is_seen_changes_and_goes(system, space):
-    system.kubectl("apply", "-f", "-", given=service(space))
-    system.kubectl("wait", "-n", space, "--for=condition=Ready", "msvc/mood", "--timeout=60s")
-    first = system.kubectl("get", "msvc", "mood", "-n", space, "-o", "jsonpath={.status.revision}").stdout
-
-    table = system.kubectl("get", "msvc", "-n", space).stdout.splitlines()
-    assert table[0].split() == ["NAME", "URL", "READY", "REPLICAS", "P99", "BUDGET", "REVISION", "AGE"]
-    row = table[1].split()
-    assert row[0] == "mood"
-    assert row[2:4] == ["True", "1/1"]
-    assert {"100ms", first} <= set(row)
-    told = system.kubectl("describe", "msvc", "mood", "-n", space).stdout
-    assert "1 of 1 replicas are ready" in told
-    explained = system.kubectl("explain", "msvc.spec.budget").stdout
-    assert "latency" in explained
-    assert "DESCRIPTION" in explained
-
-    async def stands(api):
-        await api.until("ModelService", "mood", space, test=lambda one: condition(one).get("reason") == "Serving")
-        made = await api.get("Deployment", first, space)
-        assert made["metadata"]["ownerReferences"][0]["name"] == "mood"
-        assert owners(made, "spec", "template") == {"plimsoll-operator"}
-        found = await api.get("ModelService", "mood", space)
-        assert {one["type"] for one in found["status"]["conditions"]} == {
-            "Ready", "ModelLoaded", "RouteReady", "CapacityAvailable", "WithinBudget",
-        }  # fmt: skip
-        assert {one["observedGeneration"] for one in found["status"]["conditions"]} == {1}
-        assert found["status"]["scaleTarget"] == first
-        await api.get("Service", "mood", space)
-        await api.get("PodDisruptionBudget", "mood", space, api_version="policy/v1")
-        # resolved defaults stand in the status, not in the stored spec
-        assert "timeout" not in found["spec"]
-        assert found["status"]["resolved"]["timeout"]
-
-    system.run(stands)
-    # an untouched object has no drift
-    assert system.kubectl("diff", "-f", "-", given=service(space)).stdout == ""
-
-    changed = service(space, image="stand-in:2")
-    assert system.kubectl("diff", "-f", "-", given=changed, check=False).returncode == 1
-    system.kubectl("apply", "-f", "-", given=changed)
-
-    async def rolls(api):
-        found = await api.until("ModelService", "mood", space, within_s=60,
-                                test=lambda one: condition(one).get("reason") == "Serving"
-                                and one["status"]["revision"] != first)  # fmt: skip
-        new = found["status"]["revision"]
-        async with asyncio.timeout(30):
-            while (made := await workloads(api, space))[first]["spec"]["replicas"]:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        assert made[new]["spec"]["replicas"] == 1
-        events = await api.list("Event", space)
-        assert any(one["reason"] == "Created" and new in one["message"] for one in events["items"])
-
-    system.run(rolls)
-    system.kubectl("delete", "msvc", "mood", "-n", space, "--timeout=60s")
-
-    async def leaves_nothing(api):
-        for kind, version in (("Deployment", "apps/v1"), ("Service", "v1"), ("ConfigMap", "v1"),
-                              ("PodDisruptionBudget", "policy/v1"), ("ServiceAccount", "v1")):  # fmt: skip
-            await gone(api, kind, space, "plimsoll.dev/service=mood", version)
-
-    system.run(leaves_nothing)
-
-
 def test_what_others_change_comes_back_but_counts_are_the_scalers(system, space):
     system.kubectl("apply", "-f", "-", given=service(space))
 
@@ -155,3 +90,69 @@ def test_a_namespace_goes_with_its_services(system, space):
         await api.until("Namespace", space, test=lambda one: one is None, within_s=60)
 
     system.run(body)
+
+
+# Last: a real garbage collector learns of our kinds each 30 s, and what a service owned goes then.
+def test_a_service_comes_is_seen_changes_and_goes(system, space):
+    system.kubectl("apply", "-f", "-", given=service(space))
+    system.kubectl("wait", "-n", space, "--for=condition=Ready", "msvc/mood", "--timeout=60s")
+    first = system.kubectl("get", "msvc", "mood", "-n", space, "-o", "jsonpath={.status.revision}").stdout
+
+    table = system.kubectl("get", "msvc", "-n", space).stdout.splitlines()
+    assert table[0].split() == ["NAME", "URL", "READY", "REPLICAS", "P99", "BUDGET", "REVISION", "AGE"]
+    row = table[1].split()
+    assert row[0] == "mood"
+    assert row[2:4] == ["True", "1/1"]
+    assert {"100ms", first} <= set(row)
+    told = system.kubectl("describe", "msvc", "mood", "-n", space).stdout
+    assert "1 of 1 replicas are ready" in told
+    explained = system.kubectl("explain", "msvc.spec.budget").stdout
+    assert "latency" in explained
+    assert "DESCRIPTION" in explained
+
+    async def stands(api):
+        await api.until("ModelService", "mood", space, test=lambda one: condition(one).get("reason") == "Serving")
+        made = await api.get("Deployment", first, space)
+        assert made["metadata"]["ownerReferences"][0]["name"] == "mood"
+        assert owners(made, "spec", "template") == {"plimsoll-operator"}
+        found = await api.get("ModelService", "mood", space)
+        assert {one["type"] for one in found["status"]["conditions"]} == {
+            "Ready", "ModelLoaded", "RouteReady", "CapacityAvailable", "WithinBudget",
+        }  # fmt: skip
+        assert {one["observedGeneration"] for one in found["status"]["conditions"]} == {1}
+        assert found["status"]["scaleTarget"] == first
+        await api.get("Service", "mood", space)
+        await api.get("PodDisruptionBudget", "mood", space, api_version="policy/v1")
+        # resolved defaults stand in the status, not in the stored spec
+        assert "timeout" not in found["spec"]
+        assert found["status"]["resolved"]["timeout"]
+
+    system.run(stands)
+    # an untouched object has no drift
+    assert system.kubectl("diff", "-f", "-", given=service(space)).stdout == ""
+
+    changed = service(space, image="stand-in:2")
+    assert system.kubectl("diff", "-f", "-", given=changed, check=False).returncode == 1
+    system.kubectl("apply", "-f", "-", given=changed)
+
+    async def rolls(api):
+        found = await api.until("ModelService", "mood", space, within_s=60,
+                                test=lambda one: condition(one).get("reason") == "Serving"
+                                and one["status"]["revision"] != first)  # fmt: skip
+        new = found["status"]["revision"]
+        async with asyncio.timeout(30):
+            while (made := await workloads(api, space))[first]["spec"]["replicas"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert made[new]["spec"]["replicas"] == 1
+        events = await api.list("Event", space)
+        assert any(one["reason"] == "Created" and new in one["message"] for one in events["items"])
+
+    system.run(rolls)
+    system.kubectl("delete", "msvc", "mood", "-n", space, "--timeout=60s")
+
+    async def leaves_nothing(api):
+        for kind, version in (("Deployment", "apps/v1"), ("Service", "v1"), ("ConfigMap", "v1"),
+                              ("PodDisruptionBudget", "policy/v1"), ("ServiceAccount", "v1")):  # fmt: skip
+            await gone(api, kind, space, "plimsoll.dev/service=mood", version)
+
+    system.run(leaves_nothing)

@@ -2,6 +2,7 @@
 or what is wrong with it. Pure; a few milliseconds a service, so its result is kept and the rendered objects are not.
 """
 
+import json
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from plimsoll.backends.kubernetes.render.model import ModelNotPacked
 from plimsoll.backends.kubernetes.render.scaling import KEDA_API
 from plimsoll.core.errors import PlimsollError, SpecErrors, UserError
 from plimsoll.spec import ModelService, Platform
+
+_MOST_RESOLVED = 300_000  # characters: etcd takes 1.5 MB an object, and the spec stands in it already
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +110,13 @@ def first_count(service: ModelService) -> int:
 
 
 def resolved(service: ModelService) -> Obj:
-    """The spec with every default filled in, those that follow from other keys too."""
+    """The spec with every default filled in, those that follow from other keys too. Nothing for one so large that it
+    doesn't fit into its object twice: then no condition could be written either."""
     found: Obj = service.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     found["timeout"] = service.spec.timeout or f"{service.timeout_s:g}s"
     found["model"]["format"] = service.model_format
     found["scaling"]["maxReplicas"] = service.max_replicas
-    return found
+    return found if len(json.dumps(found)) <= _MOST_RESOLVED else {}
 
 
 def url_of(service: ModelService, platform: Platform | None, options: ClusterOptions) -> str:

@@ -154,7 +154,13 @@ def test_a_missing_verb_is_a_condition_that_names_it(cluster):
         found = condition(Shop(cluster).ready("Forbidden"))
         assert "the operator may not patch poddisruptionbudgets.policy" in found["message"]
         assert "ClusterRole plimsoll-operator" in found["message"]
-        assert Shop(cluster).deployments(), "the others are applied all the same"
+        shop = Shop(cluster)
+        until(lambda: shop.status.get("readyReplicas") == 2, lambda: shop.status)
+        (first,) = shop.deployments()
+        cluster.apply(with_model(service(), "b"))
+        until(lambda: shop.counts().get(first) == 0, shop.counts)
+        assert sum(shop.counts().values()) == 2, "the others are applied all the same, and revisions roll"
+        assert condition(shop.service)["reason"] == "Forbidden"
         cluster.apply(bare | {"rules": role["rules"]})
         Shop(cluster).ready(count=2)
 

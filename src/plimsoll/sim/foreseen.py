@@ -187,8 +187,9 @@ def idle(service: Service, goals: Goals, demand: Demand) -> list[Advice]:
     lead = max(1, ceil(demand.lead_s / demand.step_s))
     held = sum(int(demand.counts[at : at + lead].sum()) for at in starts)
     times = "once" if len(starts) == 1 else f"{len(starts)} times"
+    waits = "1 request waits" if held == 1 else f"{held:,} requests wait"
     text = (
-        f"minReplicas 0 wakes up {times}; {held:,} requests ({share(held / demand.total)}) wait for a start of "
+        f"minReplicas 0 wakes up {times}; {waits} ({share(held / demand.total)} of all) for a start of "
         f"{demand.lead_s:g} s then, beyond p99 {millis(goals.p99_s)}; minReplicas 1 answers them in time"
     )
     return [Advice("zero", text, service.name, {"wakes": len(starts), "held": held})]

@@ -43,7 +43,7 @@ def render_html(report: Report) -> str:
 _METHOD = (
     "Simulated with the policies that run live. Late: answered after the p99 budget. Quantiles are of the answered. "
     "x oracle: replica-hours over the fewest that anybody who knew the future could have used at the same share late "
-    "or refused. Points of a line are the worst of their time."
+    "or refused. A point of a line stands for some time: requests are its mean, replicas as at its end, p99 its worst."
 )
 
 

@@ -100,6 +100,8 @@ def test_from_zero_each_wake_up_waits_for_a_start():
     assert only.kind == "zero"
     assert only.evidence == {"wakes": 2, "held": 80}
     assert "minReplicas 1 answers them in time" in only.text
+    (lone,) = foreseen(service(least=0, start=0), Goals(p99_s=0.1), demand([0] * 20 + [1]), FREE)
+    assert "wakes up once; 1 request waits (100% of all) for a start" in lone.text
     assert foreseen(service(least=0, start=0), Goals(p99_s=0.1), demand(counts, lead_s=0.05), FREE) == []
 
 

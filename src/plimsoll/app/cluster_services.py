@@ -38,15 +38,17 @@ class Applied:
     extra: list[Obj] = field(default_factory=list)
 
 
-def packed(paths: Sequence[str], namespace: str) -> list[Obj]:
+def packed(paths: Sequence[str], namespace: str, *, no_other: bool = False) -> list[Obj]:
     """The files' objects in the order to apply them, small models as ConfigMaps. Raises SpecErrors, and UserError for a
     model that is too large for one."""
-    from plimsoll.app.sources import named, service_files
+    from plimsoll.app.sources import check_namespace, named, service_files
     from plimsoll.backends.kubernetes.artifacts.packing import pack_small
     from plimsoll.spec import Documents, check_together, load_all_files
 
     found = load_all_files([named(file) for file in service_files([Path(path) for path in paths])])
     objects: list[Obj] = [one.dump() for one in (*found.platforms, *found.tenants)]
+    for service in found.services if no_other else ():
+        check_namespace(service, namespace)
     services = tuple(in_namespace(service, namespace) for service in found.services)
     check_together(Documents(services, found.tenants, found.platforms))  # two may now be in one namespace
     for service in services:
@@ -68,11 +70,14 @@ def in_namespace(service: "ModelService", namespace: str) -> "ModelService":
     return ModelService.parse(document, service.origin)
 
 
-async def apply(reach: Reach, paths: Sequence[str], told: Callable[[Applied], None], *, force: bool) -> list[Applied]:
-    """Raises UserError where another owns what the files say."""
+async def apply(
+    reach: Reach, paths: Sequence[str], told: Callable[[Applied], None], *, force: bool, no_other: bool = False
+) -> list[Applied]:
+    """`no_other`: services of another namespace than the context's are refused, not applied there. Raises UserError
+    where another owns what the files say."""
     await _installed(reach)
     done = []
-    for obj in packed(paths, reach.api.namespace):
+    for obj in packed(paths, reach.api.namespace, no_other=no_other):
         meta = obj["metadata"]
         namespace = meta.get("namespace", "")
         before = await reach.get(obj["apiVersion"], obj["kind"], meta["name"], namespace)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plimsoll.app.sources import check_namespace
 from plimsoll.backends.kubernetes.artifacts.packing import pack_small
 from plimsoll.backends.kubernetes.objects import Obj, to_yaml
 from plimsoll.backends.kubernetes.options import NEWEST_MINOR, OLDEST_MINOR, ClusterOptions, Mode
@@ -54,13 +55,10 @@ def render_files(files: Sequence[Path], request: RenderRequest) -> Rendered:
 
 
 def _placed(service: ModelService, namespace: str) -> ModelService:
-    """As `kubectl -n` has it: it adds a namespace, and never changes one."""
     if not namespace:
         return service
+    check_namespace(service, namespace)
     if service.namespace:
-        if service.namespace != namespace:
-            message = f"{service.namespace} is not the namespace {namespace} of --namespace; remove one of the two"
-            raise service.problem("metadata.namespace", message)
         return service
     document = service.dump()
     document["metadata"] = {"name": document["metadata"].pop("name"), "namespace": namespace} | document["metadata"]

@@ -61,6 +61,13 @@ def documents(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     return [(read_text(file), file) for file in service_files(paths)]
 
 
+def check_namespace(service: "ModelService", namespace: str) -> None:
+    """As `kubectl -n` has it: it adds a namespace, and never changes one. Raises SpecError."""
+    if service.namespace not in ("", namespace):
+        message = f"{service.namespace} is not the namespace {namespace} of --namespace; remove one of the two"
+        raise service.problem("metadata.namespace", message)
+
+
 def choose_services(services: list["ModelService"], name: str | None) -> list["ModelService"]:
     """Those called `name`, or all. Raises UserError naming the nearest where there is none of that name, and for files
     of tenants alone. Raises SpecErrors where namespaces alone tell two apart."""

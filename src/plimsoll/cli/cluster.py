@@ -61,7 +61,7 @@ def apply(
         where.line(f"  {one.namespace}/{one.name}   {where.paint(phase, style)}   {message}".rstrip())
 
     async def run(reach: Any) -> tuple[list["Applied"], bool]:
-        applied = await work.apply(reach, paths, told, force=force)
+        applied = await work.apply(reach, paths, told, force=force, no_other=namespace is not None)
         return applied, not wait or await await_ready(reach, applied, timeout_s, changed)
 
     applied, well = on_cluster(context, namespace, run)

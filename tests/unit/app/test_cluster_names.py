@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.unit.app.on_cluster import applied, ask
+from tests.unit.app.on_cluster import SERVICE, applied, ask
 from typer.testing import CliRunner
 
 from plimsoll.app import cluster_services
@@ -92,3 +92,10 @@ def test_two_of_one_path_at_the_gateway_are_told_apart_by_their_host(cluster, fo
     both = CliRunner().invoke(app, ["status", "-A"]).stdout
     assert f"default/mood  {url}  (host: mood.default)\nshop/mood  {url}  (host: mood.shop)" in both
     assert CliRunner().invoke(app, ["status", "-n", "shop"]).stdout.endswith(f"mood  {url}\n")
+
+
+def test_a_namespace_of_the_command_line_never_changes_a_files_own(cluster, folder, tmp_path):
+    (tmp_path / "service.yaml").write_text(SERVICE.replace("{name: mood}", "{name: mood, namespace: elsewhere}"))
+    done = CliRunner().invoke(app, ["apply", folder, "-n", "default"])
+    assert "metadata.namespace: elsewhere is not the namespace default of --namespace" in str(done.exception)
+    assert cluster.get("ModelService", "mood", "default") is None

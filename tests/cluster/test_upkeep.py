@@ -106,3 +106,29 @@ def test_what_is_installed_and_what_serves_show_no_drift(system, space):
         for given, where in ((printed, []), (file, ["-n", space.name])):
             done = system.kubectl("diff", *how, *where, "-f", "-", given=given, check=False)
             assert (done.returncode, done.stdout) == (0, ""), f"{how}: {done.stdout}{done.stderr}"
+
+
+def test_without_an_operator_serving_and_scaling_go_on_and_it_is_told(system, space):
+    """`kubectl scale deploy plimsoll-operator --replicas=0`, under load."""
+    space.apply(scaling={"minReplicas": 1, "maxReplicas": 3})
+    there = ["--context", system.context, "--namespace", space.name]
+
+    async def body(api):
+        await api.until("ModelService", "echo", space.name, test=settled)
+        assert "no operator" not in system.plimsoll("status", *there).stdout
+        async with loaded(space, await door(api), least=40):
+            await api.scale("Deployment", "plimsoll-operator", SYSTEM, 0)
+            async with asyncio.timeout(60):
+                while await system.pods(api, "operator"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            system.kubectl("scale", "msvc/echo", "-n", space.name, "--replicas=2")
+            await replicas(api, space, 2)
+            async with asyncio.timeout(60):  # its Lease is given back at its end
+                while "no operator is at work" not in system.plimsoll("status", *there).stdout:  # noqa: ASYNC110
+                    await asyncio.sleep(0.2)
+
+    try:
+        system.run(body, within_s=150)
+    finally:
+        system.run(lambda api: api.scale("Deployment", "plimsoll-operator", SYSTEM, 1))
+        system.run(lambda api: system.ready(api, "plimsoll-operator"))

@@ -77,12 +77,14 @@ def status(
 ) -> None:
     from plimsoll.app import cluster_services as work
     from plimsoll.app.cluster import on_cluster
+    from plimsoll.app.cluster_notes import notes
 
-    def ask() -> list[dict[str, Any]]:
-        return on_cluster(context, namespace, lambda reach: work.statuses(reach, name, everywhere=everywhere))
+    async def asked(reach: Any) -> tuple[list[dict[str, Any]], list[str]]:
+        return await work.statuses(reach, name, everywhere=everywhere), await notes(reach, time.time())
 
     if as_json:
-        print(json.dumps({"services": ask()}))
+        services, said = on_cluster(context, namespace, asked)
+        print(json.dumps({"services": services, "notes": said}))
         return
     from rich.console import Console as RichConsole
     from rich.console import Group
@@ -95,13 +97,13 @@ def status(
     console = RichConsole(highlight=False, width=None if tty else 240)
 
     def page() -> Group:
-        found = ask()
+        found, said = on_cluster(context, namespace, asked)
         table = render(found, instances=name is not None, width=console.width, now=time.time())
         alike = Counter(one["url"] for one in found)
         urls = [Text(f"{one['name']}  {_place(one, alike)}", "dim") for one in found if one["url"]]
         where = "" if everywhere or not namespace else f" in namespace {namespace}"
         empty = Text(f"no services{where}; add one with: plimsoll apply FILE --context …")
-        return Group(table if found else empty, *urls)
+        return Group(table if found else empty, *urls, *(Text(line, "yellow") for line in said))
 
     if not watch:
         console.print(page())

@@ -1,6 +1,6 @@
 """What a thousand services cost the controller of a cluster: memory, CPU, and how soon a decision is served.
 
-    python -m bench.signals [--services 1000] [--busy 100,1000] [--seconds 120]
+    python -m bench.signals [--services 1000] [--busy 100,1000] [--seconds 120] [--keda 10]
 
 The controller is its real process, with KEDA's scaler and the metrics APIs open; its API server is the in-memory one of
 `tests/kube` in a process of its own, whose pods are hollow: they say each second what a replica says of itself, and no
@@ -41,7 +41,7 @@ def namespace(index: int) -> str:
     return f"team-{index % NAMESPACES}"
 
 
-def objects(index: int, state_port: int) -> list[dict]:
+def objects(index: int, state_port: int, keda: int = 10) -> list[dict]:
     name, target = f"model-{index}", f"model-{index}-1111111111"
     labels = {SERVICE_LABEL: name, REVISION_LABEL: target}
     service = {
@@ -57,7 +57,11 @@ def objects(index: int, state_port: int) -> list[dict]:
             },
             "routes": [{"path": f"/{name}"}],
             "budget": {"latency": {"p99": "100ms"}, "errorRate": "0.1%"},
-            "scaling": {"minReplicas": 1, "maxReplicas": 8, **({} if index % 10 else {"writer": "KEDA"})},
+            "scaling": {
+                "minReplicas": 1,
+                "maxReplicas": 8,
+                **({"writer": "KEDA"} if keda and not index % keda else {}),
+            },
         },
     }
     container = {"name": "model", "image": "plimsoll:0", "ports": [{"name": "metrics", "containerPort": state_port}]}
@@ -74,7 +78,7 @@ def objects(index: int, state_port: int) -> list[dict]:
 # --- the API server's process -----------------------------------------------------------------------------------------
 
 
-def serve(count: int, state_port: int) -> None:
+def serve(count: int, state_port: int, keda: int) -> None:
     from tests.kube import FakeCluster
     from tests.kube.hollow import HollowKubelet
     from tests.unit.app.controller_process import stage_of, token_of
@@ -93,7 +97,7 @@ def serve(count: int, state_port: int) -> None:
         for index in range(NAMESPACES):
             cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"team-{index}"}})
         for index in range(count):
-            cluster.apply(*objects(index, state_port))
+            cluster.apply(*objects(index, state_port, keda))
         context = ssl.create_default_context(cafile=str(cluster.ca_file))
         with httpx2.Client(verify=context, headers={"Authorization": "Bearer admin"}) as client:
             for index in range(count):
@@ -309,11 +313,12 @@ def main() -> None:
     parser.add_argument("--services", type=int, default=1000)
     parser.add_argument("--busy", default="100,1000", help="how many have requests, one after the other")
     parser.add_argument("--seconds", type=float, default=120.0, help="of each")
+    parser.add_argument("--keda", type=int, default=10, help="every so manyth has writer KEDA; 0: none, and no gRPC")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--state-port", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.services, options.state_port)
+        serve(options.services, options.state_port, options.keda)
     else:
         asyncio.run(run(options))
 
@@ -324,7 +329,16 @@ async def run(options: argparse.Namespace) -> None:
     ports = {name: free_port() for name in ("METRICS", "CONTROL", "METRICS_API", "SCALER")}
     states = States()
     port = await states.start()
-    command = [sys.executable, "-m", "bench.signals", "--serve", "--services", str(options.services)]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.signals",
+        "--serve",
+        "--services",
+        str(options.services),
+        "--keda",
+        str(options.keda),
+    ]
     with running([*command, "--state-port", str(port)]) as server:
         assert server.stdout is not None
         told = json.loads(await asyncio.to_thread(server.stdout.readline))

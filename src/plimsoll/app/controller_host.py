@@ -14,6 +14,7 @@ from typing import Any
 from plimsoll.app.cluster_controller import ControllerSettings
 from plimsoll.app.controller_pages import controller_app
 from plimsoll.app.controller_tls import Certificates
+from plimsoll.app.memory import keep_trimmed, trimmer
 from plimsoll.app.operator_pages import Page
 from plimsoll.backends.kubernetes.api import Api, ApiError, Unreachable, path_of
 from plimsoll.backends.kubernetes.backend import KubernetesBackend
@@ -166,6 +167,7 @@ class ControllerHost:
         await self.controller.tick()
         self._go(self.elected.run())
         self._go(self.controller.run())
+        self._go(keep_trimmed(trimmer()))
         self._go(CpuUse(self._api, lambda: self._on_cpu, self.backend.use_cpu).run())
         if self._queried is not None:
             self._go(self._queried.run())

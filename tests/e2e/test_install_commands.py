@@ -69,7 +69,7 @@ def test_from_an_empty_cluster_to_an_empty_cluster(there, service):
     assert "0 services end: none" in asked.stdout
     done = there("uninstall", "--yes")
     assert done.returncode == 0, done.stderr
-    assert "note: namespace plimsoll-system stays" in done.stdout
+    assert "namespace plimsoll-system, plimsoll-system-authority stays" in done.stdout
     assert there("uninstall", "--yes").stdout == "Plimsoll isn't installed there\n"
     missing = there("status", "--context", "memory")
     assert "install Plimsoll there first" in missing.stderr

@@ -19,6 +19,7 @@ ESTABLISHED_S = 30.0  # a definition is served within a second; more means that 
 # A service may be called plimsoll, too.
 OURS = f"{NAME_LABEL}={MANAGED_BY},{MANAGED_BY_LABEL}={MANAGED_BY},!{SERVICE_LABEL}"
 _POLL_S = 0.2
+_LOOKS = 5
 # What is looked through for objects of an older version that are no longer made.
 _KINDS = (
     ("v1", "Namespace"), ("scheduling.k8s.io/v1", "PriorityClass"), ("v1", "ServiceAccount"),
@@ -130,15 +131,26 @@ async def plan_upgrade(reach: "Reach", objects: Sequence[Obj]) -> Upgrade:
     there: dict[ObjectKey, Obj] = {}
     merged: dict[ObjectKey, Obj] = {}
     for obj in objects:
-        found = await reach.get(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], _home(obj))
+        found = await _before_and_after(reach, obj)
         if found is not None:
             key = key_of(obj)
-            there[key] = found | {"apiVersion": obj["apiVersion"], "kind": obj["kind"]}
-            merged[key] = await reach.apply(obj, MANAGER, force=True, dry_run=True)
+            there[key] = found[0] | {"apiVersion": obj["apiVersion"], "kind": obj["kind"]}
+            merged[key] = found[1]
     for obj in await installed_objects(reach):
         there.setdefault(key_of(obj), obj)
     services = await reach.list(API_VERSION, "ModelService")
     return upgrade_of(objects, there, merged, services)
+
+
+async def _before_and_after(reach: "Reach", obj: Obj) -> tuple[Obj, Obj] | None:
+    """Both of one version: what another writes in between (a controller its annotation, say) is no change of ours."""
+    looks = 0
+    while before := await reach.get(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], _home(obj)):
+        after = await reach.apply(obj, MANAGER, force=True, dry_run=True)
+        looks += 1
+        if looks == _LOOKS or before["metadata"].get("resourceVersion") == after["metadata"].get("resourceVersion"):
+            return before, after
+    return None
 
 
 async def installed_objects(reach: "Reach") -> list[Obj]:

@@ -195,10 +195,10 @@ def under_load(profile: Profile, found: Fit, loaded: Loaded) -> Profile:
     answers = loaded.answers
     if len(answers) < _TELLING:
         return profile
-    profile = _crowded(profile, found, loaded.batches)
     # What the replica's handling takes counts as its batch (`fit`), though the model's clock doesn't see it.
-    taken_s = profile.wake_s + profile.a_s + profile.c_s
-    handling_s = max(taken_s - quantile([one.compute_s for one in answers], 0.5), 0.0)
+    handling_s = max(profile.a_s + profile.c_s - found.model_a_s - found.model_c_s, 0.0)
+    profile = _crowded(profile, found, loaded.batches)
+    handling_s += profile.wake_s
     beside = [max(one.latency_s - one.queue_s - one.compute_s - handling_s, 0.0) for one in answers]
     middle, p90_s, p99_s = (quantile(beside, share) for share in (0.5, 0.9, 0.99))
     gateway_s = max(middle - profile.overhead_s, 0.0)

@@ -16,7 +16,7 @@ from plimsoll.wire.http1 import HttpServer
 def alternating(exchange, count):
     """Every third request is refused, every fifth loses its connection."""
     if count % 5 == 0:
-        exchange.close()
+        exchange.connection.abort()
     elif count % 3 == 0:
         exchange.respond(503, b"plimsoll-outcome: shed\r\n", b"{}")
     else:
@@ -29,10 +29,12 @@ def test_each_request_is_recorded_once_with_when_it_was_due(run):
     assert len(seen) == report.offered == sum(report.outcomes.values())
     for outcome, count in report.outcomes.items():
         assert sum(one[1] == outcome for one in seen) == count
-    assert [round(at, 3) for at, _, _ in sorted(seen)] == [
+    assert [round(at, 3) for at, *_ in sorted(seen)] == [
         pytest.approx(number * 0.005, abs=0.006) for number in range(len(seen))
     ]
-    assert {outcome for _, outcome, latency in seen if latency is None} <= {"connection_lost"}
+    assert {outcome for _, outcome, latency, *_ in seen if latency is None} <= {"connection_lost"}
+    told = {(outcome, *where) for _, outcome, _, *where in seen}
+    assert told <= {("ok", 0.004, 0.003), ("shed", -1.0, -1.0), ("connection_lost", -1.0, -1.0)}
 
 
 @pytest.fixture

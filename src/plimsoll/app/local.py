@@ -14,7 +14,7 @@ from plimsoll.backends.local import processes
 from plimsoll.backends.local.backend import LocalBackend
 from plimsoll.backends.local.spawner_exec import ExecSpawner
 from plimsoll.backends.local.spawner_fork import ForkSpawner
-from plimsoll.control.scaling.capacity import Room, RoomReader
+from plimsoll.control.scaling.capacity import Room
 from plimsoll.core.errors import HostError, PlimsollError
 from plimsoll.models import preload_modules
 from plimsoll.ports.spawner import Child, ChildSpec
@@ -43,7 +43,7 @@ _OWN_CORE_FROM = 4  # cores: from here on one is left to the gateway, the contro
 OWN_MEMORY = 256 * 2**20
 
 
-def machine_room(cores: float | None) -> RoomReader:
+def machine_room(cores: float | None) -> Callable[[], Room]:
     """What replicas may have here. `cores` None: all of this machine's, but for one where there are four or more."""
     here = float(len(processes.available_cores()) or os.cpu_count() or 1)
     given = here - (here >= _OWN_CORE_FROM) if cores is None else cores

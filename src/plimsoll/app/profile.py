@@ -11,7 +11,7 @@ import platform
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from plimsoll.app.callers import Callers
 from plimsoll.app.child_host import on_signals, run_loop
 from plimsoll.app.example import bodies_of, targets_of
-from plimsoll.app.local import MODULES, preloads
+from plimsoll.app.local import MODULES, machine_room, preloads
 from plimsoll.app.model_digest import model_digest
 from plimsoll.app.noting import Notes, NotingSpawner
 from plimsoll.app.replica_args import MAX_BATCH
@@ -31,6 +31,7 @@ from plimsoll.backends.local.backend import LocalBackend
 from plimsoll.backends.local.spawner_exec import ExecSpawner
 from plimsoll.backends.local.spawner_fork import ForkSpawner
 from plimsoll.control.revisions import Revision, RevisionStore
+from plimsoll.control.scaling.capacity import Room
 from plimsoll.core.errors import HostError, ModelLoadError
 from plimsoll.insight.profile import Profile
 from plimsoll.insight.profiling import Fit, Loaded, Phase, beside, capacity, fit, quantile, under_load, waking
@@ -126,7 +127,7 @@ class _Profiling:
                 self._tell(f"cold start {number + 1} of {options.starts}")
                 began = monotonic()
                 await backend.apply((DesiredReplicas(template, 1),))
-                replica = await self._ready(backend)
+                (replica,) = await self._ready(backend)
                 targets, note = targets_of(service, replica.address, spawner.model)
                 await Callers(targets).once()
                 starts.append(monotonic() - began)
@@ -157,18 +158,11 @@ class _Profiling:
             with suppress(asyncio.CancelledError):
                 await spawner.close()
 
-    async def _ready(self, backend: LocalBackend) -> ObservedReplica:
-        """Raises ModelLoadError with its reason where the replica doesn't get ready."""
-        while True:
-            seen = [one for one in backend.observe() if one.phase is not ReplicaPhase.DRAINING]
-            for one in seen:
-                if one.phase is ReplicaPhase.READY:
-                    return one
-                if one.phase in (ReplicaPhase.FAILED, ReplicaPhase.BACKING_OFF):
-                    raise ModelLoadError(
-                        f"{self._service.name} did not get ready: {one.reason}", detail="\n".join(one.log_tail)
-                    )
+    async def _ready(self, backend: LocalBackend, count: int = 1) -> list[ObservedReplica]:
+        """So many. Raises ModelLoadError with its reason where one doesn't get ready."""
+        while (ready := enough(backend.observe(), count)) is None:
             await backend.changed()
+        return ready
 
     async def _stop(self, backend: LocalBackend) -> None:
         await backend.apply(())
@@ -247,14 +241,14 @@ class _Profiling:
         other and with the gateway."""
         if rest is None or not rest.latencies_s:
             return None
-        replicas = most_here(self._service)
+        replicas = most_here(self._service, machine_room(None)(), self._memory)
         batch_s = phases[0].wall_s / max(len(phases[0].batches), 1)
         count, gap_s = moderate(batch_s, quantile(rest.latencies_s, 0.5), replicas, _THROUGH * self._options.seconds)
+        if not count:
+            return None
         self._tell(f"through a gateway, {1 / gap_s:,.0f}/s at {replicas}" if replicas > 1 else "at a moderate rate")
         await backend.apply((DesiredReplicas(template, replicas),))
-        while len(ready := [one for one in backend.observe() if one.phase is ReplicaPhase.READY]) < replicas:
-            await self._ready(backend)
-            await backend.changed()
+        ready = await self._ready(backend, replicas)
         async with gateway_before(spawner, self._folder, self._service, [one.address for one in ready]) as door:
             self._notes.new()
             answers = await answers_through(door, targets, count, gap_s)
@@ -339,10 +333,22 @@ def _template(revision: Revision) -> ReplicaTemplate:
     )
 
 
-def most_here(service: ModelService) -> int:
-    """Replicas that the file lets it have, as far as this machine's cores go round; 4 say what more would."""
-    cores = len(processes.available_cores()) or 1
-    return max(1, min(service.max_replicas, int(cores / service.cpus), _MOST_BESIDE))
+def enough(seen: Sequence[ObservedReplica], count: int) -> list[ObservedReplica] | None:
+    """Those that are ready, once they are `count`. Raises ModelLoadError with its reason where one won't be."""
+    ready = [one for one in seen if one.phase is ReplicaPhase.READY]
+    if len(ready) >= count:
+        return ready
+    for one in seen:
+        if one.phase in (ReplicaPhase.FAILED, ReplicaPhase.BACKING_OFF):
+            raise ModelLoadError(f"{one.service} did not get ready: {one.reason}", detail="\n".join(one.log_tail))
+    return None
+
+
+def most_here(service: ModelService, room: Room, memory_bytes: int) -> int:
+    """Replicas that the file lets it have, as far as `room` goes: for all of them of cores, of memory for those beside
+    the one that runs and takes `memory_bytes`. 4 say what more would."""
+    beside = _MOST_BESIDE if room.memory_bytes is None else room.memory_bytes // max(memory_bytes, 1)
+    return max(1, min(service.max_replicas, int(room.cores / service.cpus), 1 + beside, _MOST_BESIDE))
 
 
 def _limit(service: ModelService, model: dict[str, Any]) -> int:

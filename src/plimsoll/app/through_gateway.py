@@ -1,6 +1,6 @@
 """What a request takes through a gateway, as `plimsoll load` sees it: for `plimsoll profile`.
 
-A gateway process like those of `up`, told of one replica by itself, and two open loops. One of so few requests that
+A gateway process like those of `up`, told of its replicas by itself, and two open loops. One of so few requests that
 most find nobody else; those count. A closed loop sees less: nobody sleeps in it, and waking costs a fifth of a small
 model's latency. And one at a moderate rate: what a request spends beside its batch, and how batches vary, is another
 thing when replica, gateway and client share the machine with those who came before (a small model's p99 doubles).
@@ -22,7 +22,7 @@ from plimsoll.backends.local.child import EXIT_FAILED, finish
 from plimsoll.core.errors import HostError
 from plimsoll.core.snapshot import Endpoint, Route, ServiceView, Snapshot
 from plimsoll.gateway import Gateway
-from plimsoll.insight.profiling import Answer
+from plimsoll.insight.profiling import TELLING, Answer
 from plimsoll.insight.traffic import Arrivals, Gaps, constant, draw
 from plimsoll.load import Target
 from plimsoll.load.client import LoadSettings
@@ -86,41 +86,36 @@ def requests_for(lone_s: float, seconds: float) -> tuple[int, float]:
 
 def moderate(batch_s: float, lone_s: float, replicas: int, seconds: float) -> tuple[int, float]:
     """(how many, every so many seconds): 40% of what replicas do that take `batch_s` for each, but no more than half of
-    what as many callers get who wait for each answer, `lone_s`: beyond that small models measure their client."""
+    what as many callers get who wait for each answer, `lone_s`: beyond that small models measure their client. (0, 0)
+    where so few would say nothing."""
     gap_s = max(batch_s / _MODERATE, lone_s / _HALF) / replicas
-    return min(int(seconds / gap_s), _MOST_LOADED), gap_s
+    count = min(int(seconds / gap_s), _MOST_LOADED)
+    return (count, gap_s) if count * (1.0 - _WARMING) >= TELLING else (0, 0.0)
 
 
 async def answers_through(door: str, targets: Sequence[Target], count: int, gap_s: float) -> list[Answer]:
     """Of `count` requests every `gap_s` in the mean at the gateway `door`, without the first ones and those that say
     nothing of their time. Raises HostError."""
-    place = parse_address(door)
-    assert isinstance(place, TcpAddress)
-    found: list[Answer] = []
-    mixed = targets[: max(1, min(_MIXED, count // _LEAST))]
-    for target in mixed:
-        share = count // len(mixed)
-        since_s = _WARMING * share * gap_s
-        taken = await _offered(_moved(target, place), share, gap_s)
-        found += [one for at_s, one in taken if at_s >= since_s and one.compute_s >= 0.0]
-    return found
+    each = await _of_each(door, targets, count, gap_s)
+    return [one for since_s, taken in each for at_s, one in taken if at_s >= since_s and one.compute_s >= 0.0]
 
 
 async def latencies_through(door: str, targets: Sequence[Target], count: int, gap_s: float) -> list[float]:
     """Seconds, of requests every `gap_s` in the mean at the gateway `door`, of those that found nobody before them,
     without the first ones. Raises HostError."""
+    each = await _of_each(door, targets, count, gap_s)
+    return [one for since_s, taken in each for one in lone([(at_s, one.latency_s) for at_s, one in taken], since_s)]
+
+
+async def _of_each(
+    door: str, targets: Sequence[Target], count: int, gap_s: float
+) -> list[tuple[float, list[tuple[float, Answer]]]]:
+    """(from when on they count, what was taken), of one example after the other."""
     place = parse_address(door)
     assert isinstance(place, TcpAddress)
     mixed = targets[: max(1, min(_MIXED, count // _LEAST))]
-    found: list[float] = []
-    for target in mixed:
-        found += await _lone(_moved(target, place), count // len(mixed), gap_s)
-    return found
-
-
-async def _lone(target: Target, count: int, gap_s: float) -> list[float]:
-    taken = await _offered(target, count, gap_s)
-    return lone([(at_s, one.latency_s) for at_s, one in taken], _WARMING * count * gap_s)
+    share = count // len(mixed)
+    return [(_WARMING * share * gap_s, await _offered(_moved(one, place), share, gap_s)) for one in mixed]
 
 
 async def _offered(target: Target, count: int, gap_s: float) -> list[tuple[float, Answer]]:

@@ -12,10 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 SmallFloats = NDArray[np.uint16]
 
 _MOST = 2.0**41 - 2.0**31  # the largest that rounds to none beyond 16 bits
-_DOWN, _UP = (
-    np.float32(2.0**-104),
-    np.float32(2.0**104),
-)  # single precision's exponents, so that 6 bits of them are left
+# Of single precision's exponents 6 bits are left.
+_DOWN, _UP = np.float32(2.0**-104), np.float32(2.0**104)
 _CUT = np.uint32(14)  # of its 23 bits of fraction
 _HALF = np.uint32(1 << 13)
 _SIGN = np.uint32(1 << 31)

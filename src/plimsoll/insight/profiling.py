@@ -15,7 +15,7 @@ from plimsoll.insight.profile import LogNormal, Profile
 
 MISFIT = 0.2  # of the measured time: beyond it a line says little about a size
 _FEW = 3  # batches of one size that are too few to be held against the line, where others have more
-_TELLING = 200  # batches whose processor time says something of each: 10 ms are 0.05 ms of a batch
+TELLING = 200  # batches whose processor time says something of each: 10 ms are 0.05 ms of a batch
 _TOP_DROPPED = 0.02  # of a size's slowest batches: a collection or another process, not the model
 _UNBOUNDED = 10**6  # items: as good as any number
 _Z95 = 1.6448536269514722
@@ -165,7 +165,7 @@ def waking(rest: Phase, alone: Phase, *, cores: float = 1.0) -> float:
     model's is compared."""
     if not rest.batches or not alone.batches:
         return 0.0
-    if len(rest.batches) >= _TELLING:
+    if len(rest.batches) >= TELLING:
         return max(_busy(rest, cores) - _busy(alone, cores), 0.0)
     means = [_mean(kept([seconds for _, seconds in phase.batches])) for phase in (rest, alone)]
     return max(means[0] - means[1], 0.0)
@@ -193,7 +193,7 @@ def under_load(profile: Profile, found: Fit, loaded: Loaded) -> Profile:
     beside its own, while replicas, the gateway and whoever asks share the machine. Of fewer than 200 answers nothing is
     learned."""
     answers = loaded.answers
-    if len(answers) < _TELLING:
+    if len(answers) < TELLING:
         return profile
     # What the replica's handling takes counts as its batch (`fit`), though the model's clock doesn't see it.
     handling_s = max(profile.a_s + profile.c_s - found.model_a_s - found.model_c_s, 0.0)
@@ -227,7 +227,7 @@ def _spread_by_tail(groups: Mapping[int, Sequence[float]]) -> float:
     """Of the lognormal through a size's median and 95th percentile, over sizes by their batches. Few batches in a
     hundred that another process held up make a deviation of any size; they are in the 95th percentile only when they
     are the rule."""
-    told = {size: times for size, times in groups.items() if len(times) >= _TELLING}
+    told = {size: times for size, times in groups.items() if len(times) >= TELLING}
     count = sum(map(len, told.values()))
     if not count:
         return 0.0

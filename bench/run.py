@@ -68,6 +68,8 @@ def main() -> None:
         "--write-docs", action="store_true", help="put the tables into README.md and docs/benchmarks.md"
     )
     options = parser.parse_args()
+    if unknown := set(options.only.split(",")) - set(PARTS):
+        parser.error(f"--only {', '.join(sorted(unknown))}: the parts are {', '.join(PARTS)}")
     if options.quick:
         options.rounds, options.seconds = 1, 0.5
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}; load: {load_tool()}")
